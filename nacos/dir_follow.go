@@ -1,0 +1,327 @@
+package nacos
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// How long a Dir waits before it believes what it sees. Editors write in several steps, and a removal of the whole
+// tree looks like the removal of one file after the other until it is done.
+const (
+	dirQuiet       = 40 * time.Millisecond  // without an event, then changes are taken
+	dirImpatience  = 300 * time.Millisecond // then changes, but not removals, are taken in the midst of events
+	dirRescan      = 10 * time.Second       // everything is looked at again, in case an event was lost
+	dirPoll        = time.Second            // the same while the directory is away or cannot be followed
+	dirRacy        = 2 * time.Second        // a file changed this shortly before it was looked at may change unseen
+	dirUnsettled   = 3 * time.Second        // after so long removals are believed even if there is no quiet
+	dirTopicNotify = "\x00fsnotify"
+)
+
+// dirSig tells whether a file changed without reading it.
+type dirSig struct {
+	size  int64
+	mtime time.Time
+	seen  time.Time
+}
+
+func (s dirSig) changed(now dirSig) bool {
+	return s.size != now.size || !s.mtime.Equal(now.mtime) || s.seen.Sub(s.mtime) < dirRacy
+}
+
+// start runs follow, once.
+func (d *Dir) start() {
+	if !d.started {
+		d.started = true
+		go d.follow()
+	}
+}
+
+// dirFollower is the state of the one goroutine that looks at the files.
+type dirFollower struct {
+	*Dir
+	notify *fsnotify.Watcher // nil where the system has none left
+	dirty  map[dirFile]bool
+	rescan bool
+	first  time.Time // of the events not yet dealt with; zero if there are none
+	last   time.Time
+}
+
+// follow turns events of the file system into changes until the Dir is closed.
+func (d *Dir) follow() {
+	defer close(d.done)
+	f := &dirFollower{Dir: d, dirty: map[dirFile]bool{}}
+	var events chan fsnotify.Event
+	var errs chan error
+	if n, err := fsnotify.NewWatcher(); err != nil {
+		d.problem(dirTopicNotify, err)
+	} else {
+		defer n.Close()
+		f.notify, events, errs = n, n.Events, n.Errors
+	}
+	f.scan()
+	f.settle(true)
+	timer := time.NewTimer(f.pause())
+	defer timer.Stop()
+	lastScan := time.Now()
+	for {
+		select {
+		case <-d.stop:
+			return
+		case ev := <-events:
+			f.event(ev)
+		case <-errs: // an overflow: something was not told
+			f.touch()
+			f.rescan = true
+		case file := <-d.poke:
+			f.dirty[file] = true
+			f.settle(true)
+		case <-timer.C:
+		}
+		now := time.Now()
+		if now.Sub(lastScan) >= f.pause() {
+			f.rescan = true
+		}
+		quiet := now.Sub(f.last) >= dirQuiet || now.Sub(f.first) >= dirUnsettled
+		if (f.rescan || len(f.dirty) > 0) && (quiet || now.Sub(f.first) >= dirImpatience) {
+			if f.rescan {
+				lastScan = now
+				f.scan()
+			}
+			f.settle(quiet)
+		}
+		timer.Reset(f.next(lastScan))
+	}
+}
+
+// pause is the time between two looks at everything.
+func (f *dirFollower) pause() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.notify == nil || !f.connected {
+		return dirPoll
+	}
+	return dirRescan
+}
+
+// next is when to look again if nothing happens.
+func (f *dirFollower) next(lastScan time.Time) time.Duration {
+	if f.rescan || len(f.dirty) > 0 {
+		return dirQuiet
+	}
+	return max(time.Until(lastScan.Add(f.pause())), time.Millisecond)
+}
+
+func (f *dirFollower) touch() {
+	now := time.Now()
+	if !f.rescan && len(f.dirty) == 0 {
+		f.first = now
+	}
+	f.last = now
+}
+
+// event notes what has to be looked at.
+func (f *dirFollower) event(ev fsnotify.Event) {
+	if ev.Op == fsnotify.Chmod {
+		return // Spotlight and the like; a change of rights is found by the next scan
+	}
+	rel, err := filepath.Rel(f.root, ev.Name)
+	if err != nil {
+		return
+	}
+	parts := strings.Split(filepath.ToSlash(rel), "/")
+	if len(parts) != 3 {
+		if name := parts[len(parts)-1]; name == ".lock" {
+			return
+		}
+		f.touch()
+		f.rescan = true // a group, a half or the root itself came or went
+		return
+	}
+	file := dirFile{parts[0], parts[1], parts[2]}
+	switch {
+	case strings.HasPrefix(file.name, ".."):
+		// Kubernetes mounts a ConfigMap as links through a hidden "..data", and swaps only that.
+		f.touch()
+		f.rescan = true
+	case file.valid():
+		f.touch()
+		f.dirty[file] = true
+	}
+}
+
+// valid tells documents and naming files from temporary files and the like.
+func (file dirFile) valid() bool {
+	switch file.half {
+	case dirConfig:
+		return checkDirKey(Key{file.group, file.name}) == nil
+	case dirNaming:
+		return file.name != "" && file.name[0] != '.' && strings.HasSuffix(file.name, ".yaml") &&
+			checkDirName("group", file.group, maxGroup) == nil
+	}
+	return false
+}
+
+// scan looks at every file, and marks what changed as dirty.
+func (f *dirFollower) scan() {
+	f.rescan = false
+	err := f.available()
+	f.mu.Lock()
+	was := f.connected && f.scanned
+	f.mu.Unlock()
+	f.saw(err)
+	f.listen(f.root)
+	if err != nil {
+		clear(f.dirty) // they are away with everything else; all is looked at when it is back
+		f.mu.Lock()
+		f.scanned = false
+		f.mu.Unlock()
+		return
+	}
+	found := map[dirFile]dirSig{}
+	for _, half := range []string{dirConfig, dirNaming} {
+		f.scanHalf(half, found)
+	}
+	if f.available() != nil {
+		f.rescan = true // it went while it was being read: what was found is not the whole
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for file, sig := range found {
+		if old, ok := f.files[file]; !ok || old.changed(sig) {
+			f.dirty[file] = true
+		}
+	}
+	for file := range f.files {
+		if _, ok := found[file]; !ok {
+			f.dirty[file] = true
+		}
+	}
+	if !was {
+		f.files = found
+		f.scanned = true
+		f.markAll()
+	}
+}
+
+// scanHalf adds the files of one half to found, and follows its directories.
+func (f *dirFollower) scanHalf(half string, found map[dirFile]dirSig) {
+	top := filepath.Join(f.root, half)
+	groups, err := os.ReadDir(top)
+	if err != nil {
+		return
+	}
+	f.listen(top)
+	for _, group := range groups {
+		dir := filepath.Join(top, group.Name())
+		if checkDirName("group", group.Name(), maxGroup) != nil {
+			continue
+		}
+		if st, err := os.Stat(dir); err != nil || !st.IsDir() {
+			continue
+		}
+		f.listen(dir) // before reading it: what comes in between is told
+		names, err := os.ReadDir(dir)
+		f.problem(dir, err)
+		if err != nil {
+			f.keep(half, group.Name(), found)
+			continue
+		}
+		for _, name := range names {
+			file := dirFile{half, group.Name(), name.Name()}
+			if !file.valid() {
+				continue
+			}
+			if sig, ok := f.stat(file); ok {
+				found[file] = sig
+			}
+		}
+	}
+}
+
+// keep takes over what is known of a group that cannot be read: unreadable is not deleted.
+func (f *dirFollower) keep(half, group string, found map[dirFile]dirSig) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for file, sig := range f.files {
+		if file.half == half && file.group == group {
+			found[file] = sig
+		}
+	}
+}
+
+func (f *dirFollower) stat(file dirFile) (dirSig, bool) {
+	st, err := os.Stat(f.path(file))
+	if err != nil {
+		// Unreadable is not absent.
+		return dirSig{}, !os.IsNotExist(err)
+	}
+	return dirSig{size: st.Size(), mtime: st.ModTime(), seen: time.Now()}, st.Mode().IsRegular()
+}
+
+// listen follows a directory; repeating it is how one that was made anew is followed again.
+func (f *dirFollower) listen(dir string) {
+	if f.notify == nil {
+		return
+	}
+	if err := f.notify.Add(dir); err != nil && !os.IsNotExist(err) {
+		f.problem(dirTopicNotify, err)
+	}
+}
+
+// settle hands dirty files on to those who follow them. Without quiet, files that are gone stay dirty.
+func (f *dirFollower) settle(quiet bool) {
+	if len(f.dirty) == 0 {
+		return
+	}
+	if err := f.available(); err != nil {
+		f.rescan = true
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for file := range f.dirty {
+		sig, ok := f.stat(file)
+		if !ok && !quiet {
+			continue
+		}
+		delete(f.dirty, file)
+		if ok {
+			f.files[file] = sig
+		} else {
+			delete(f.files, file)
+			delete(f.problems, f.path(file))
+		}
+		f.mark(file)
+	}
+}
+
+// mark tells those who follow a file to read it. The caller holds mu.
+func (d *Dir) mark(file dirFile) {
+	if file.half == dirConfig {
+		key := Key{file.group, file.name}
+		for w := range d.watches {
+			w.mark(key)
+		}
+		return
+	}
+	for s := range d.subs {
+		if s.file == file {
+			s.wake()
+		}
+	}
+}
+
+// markAll tells everybody to read everything. The caller holds mu.
+func (d *Dir) markAll() {
+	for w := range d.watches {
+		w.markAll()
+	}
+	for s := range d.subs {
+		s.wake()
+	}
+}

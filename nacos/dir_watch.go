@@ -1,0 +1,262 @@
+package nacos
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+)
+
+// dirWatchBatch bounds how many documents are in memory at once while a Watch begins.
+const dirWatchBatch = 256
+
+// dirWatch reads what the follower marks and delivers what is new. It has one goroutine, so calls are serialised.
+type dirWatch struct {
+	dir    *Dir
+	cfg    WatchConfig
+	groups map[string]bool
+	stop   chan struct{}
+	done   chan struct{}
+	woken  chan struct{}
+	once   sync.Once
+
+	mu      sync.Mutex
+	pending map[Key]bool
+	all     bool // everything followed is pending
+	wanted  map[Key]bool
+	dropped map[Key]bool // no longer wanted; run forgets what it delivered of them
+
+	delivered map[Key]string // MD5 by key; of run alone
+	synced    bool
+}
+
+// Watch begins to follow documents. Neither OnChange nor OnSynced may call Close.
+func (d *Dir) Watch(cfg WatchConfig) (Watch, error) {
+	w := &dirWatch{
+		dir:       d,
+		cfg:       cfg,
+		groups:    map[string]bool{},
+		stop:      make(chan struct{}),
+		done:      make(chan struct{}),
+		woken:     make(chan struct{}, 1),
+		pending:   map[Key]bool{},
+		wanted:    map[Key]bool{},
+		dropped:   map[Key]bool{},
+		delivered: maps.Clone(cfg.Known),
+	}
+	if w.delivered == nil {
+		w.delivered = map[Key]string{}
+	}
+	for _, g := range cfg.Groups {
+		if err := checkDirName("group", g, maxGroup); err != nil {
+			return nil, fmt.Errorf("watch: %w", err)
+		}
+		w.groups[g] = true
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, fmt.Errorf("watch: %w: closed", ErrUnavailable)
+	}
+	d.watches[w] = true
+	if d.scanned {
+		w.markAll()
+	}
+	d.start()
+	go w.run()
+	return w, nil
+}
+
+// Want replaces the set of documents followed besides the groups. Names that no document can have are left out.
+func (w *dirWatch) Want(keys []Key) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before := w.wanted
+	w.wanted = make(map[Key]bool, len(keys))
+	for _, k := range keys {
+		if checkDirKey(k) != nil {
+			continue
+		}
+		w.wanted[k] = true
+		if !before[k] {
+			w.pending[k] = true
+		}
+	}
+	for k := range before {
+		if !w.follows(k) {
+			w.dropped[k] = true
+			w.pending[k] = true
+		}
+	}
+	w.wake()
+}
+
+// Close stops following.
+func (w *dirWatch) Close() {
+	w.once.Do(func() {
+		w.dir.mu.Lock()
+		delete(w.dir.watches, w)
+		w.dir.mu.Unlock()
+		close(w.stop)
+	})
+	<-w.done
+}
+
+func (w *dirWatch) wake() {
+	select {
+	case w.woken <- struct{}{}:
+	default:
+	}
+}
+
+func (w *dirWatch) mark(key Key) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.follows(key) {
+		w.pending[key] = true
+		w.wake()
+	}
+}
+
+func (w *dirWatch) markAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all = true
+	w.wake()
+}
+
+func (w *dirWatch) follows(key Key) bool { return w.groups[key.Group] || w.wanted[key] }
+
+func (w *dirWatch) run() {
+	defer close(w.done)
+	var retry <-chan time.Time
+	for {
+		select {
+		case <-w.stop:
+			return
+		case <-w.woken:
+		case <-retry:
+		}
+		retry = nil
+		keys, whole := w.take()
+		if !w.deliver(keys) {
+			// The directory went away, perhaps so shortly that the follower never sees it.
+			w.mu.Lock()
+			w.all = w.all || whole
+			w.mu.Unlock()
+			retry = time.After(dirPoll)
+			continue
+		}
+		if whole && !w.synced {
+			w.synced = true
+			if w.cfg.OnSynced != nil {
+				w.cfg.OnSynced()
+			}
+		}
+	}
+}
+
+// take empties pending; whole tells that it was everything.
+func (w *dirWatch) take() (keys []Key, whole bool) {
+	w.dir.mu.Lock() // before w.mu, as everywhere
+	defer w.dir.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.dir.scanned {
+		return nil, false
+	}
+	if whole = w.all; whole {
+		for file := range w.dir.files {
+			if key := (Key{file.group, file.name}); file.half == dirConfig && w.follows(key) {
+				w.pending[key] = true
+			}
+		}
+		for key := range w.delivered {
+			w.pending[key] = true
+		}
+		for key := range w.wanted {
+			w.pending[key] = true
+		}
+	}
+	for key := range w.pending {
+		keys = append(keys, key)
+	}
+	clear(w.pending)
+	w.all = false
+	return keys, whole
+}
+
+// deliver reads the documents and hands on those that differ from what was delivered before. It returns false if
+// the directory went away or the Watch was closed: then what it did not deliver is pending again.
+func (w *dirWatch) deliver(keys []Key) bool {
+	for start := 0; start < len(keys); start += dirWatchBatch {
+		batch := keys[start:min(start+dirWatchBatch, len(keys))]
+		changes, err := w.read(batch)
+		select {
+		case <-w.stop:
+			return false
+		default:
+		}
+		if err != nil {
+			w.mu.Lock()
+			for _, key := range keys[start:] {
+				w.pending[key] = true
+			}
+			w.mu.Unlock()
+			return false
+		}
+		if len(changes) > 0 && w.cfg.OnChange != nil {
+			w.cfg.OnChange(changes)
+		}
+	}
+	return true
+}
+
+func (w *dirWatch) read(keys []Key) ([]Change, error) {
+	var changes []Change
+	for _, key := range keys {
+		w.mu.Lock()
+		follows, dropped := w.follows(key), w.dropped[key]
+		delete(w.dropped, key)
+		w.mu.Unlock()
+		if dropped {
+			delete(w.delivered, key)
+		}
+		if !follows {
+			continue // what is Known may be wanted later
+		}
+		file := configFile(key)
+		content, err := w.dir.read(file)
+		before, had := w.delivered[key]
+		switch {
+		case err == nil:
+			w.dir.problem(w.dir.path(file), nil)
+			if sum := dirMD5(content); sum != before {
+				w.delivered[key] = sum
+				changes = append(changes, Change{Key: key, Content: content, MD5: sum})
+			}
+		case !errors.Is(err, ErrNotFound):
+			w.dir.problem(w.dir.path(file), err)
+		case had:
+			if err := w.dir.available(); err != nil {
+				w.forget(changes)
+				return nil, err
+			}
+			delete(w.delivered, key)
+			changes = append(changes, Change{Key: key, Deleted: true})
+		}
+	}
+	return changes, nil
+}
+
+// forget undoes what read noted as delivered but does not return.
+func (w *dirWatch) forget(changes []Change) {
+	for _, c := range changes {
+		if !c.Deleted {
+			delete(w.delivered, c.Key)
+		} else {
+			w.delivered[c.Key] = "" // differs from any content, and is there to be deleted
+		}
+	}
+}
