@@ -1,0 +1,363 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+)
+
+// Most attempts on different instances, and most redirects, of one call.
+const (
+	maxAttempts  = 3
+	maxRedirects = 5
+)
+
+// keyPrefix begins the proxy's own keys; nothing that starts with it leaves.
+const keyPrefix = "nmp_"
+
+// Backend is where the calls of one service go.
+type Backend struct {
+	u       *Upstreams
+	service string
+	timeout time.Duration
+	base    *url.URL // nil: every request brings an absolute URL. With ref, the host is a placeholder.
+	ref     *registry.BackendRef
+	set     *set // nil without ref
+	pool    *pool
+	closed  sync.Once
+}
+
+// Request is one call. Header, and the map it is, belong to Do afterwards.
+type Request struct {
+	Method string
+	// Path is path?query behind the backend's own, "?query" to add only that, "" for the backend's URL itself, or an
+	// absolute URL.
+	Path string
+	// Host replaces the Host header; it does not change where the request goes.
+	Host   string
+	Header http.Header
+	Body   []byte
+	// Instance pins the call to one address of the naming service; "" lets Do choose. Ignored where the backend is a URL.
+	Instance string
+	// SecretHosts holds, for each secret in the request, where it may be sent: see mayReceive.
+	SecretHosts [][]string
+	// Stream: the timeout ends with the answer's header, then only silence is bounded. Else it bounds the whole call.
+	Stream bool
+	// Decode undoes gzip and deflate, within the limit on the size. Else the body comes as the backend encoded it.
+	Decode bool
+	// Timeout, if not zero, replaces the backend's.
+	Timeout time.Duration
+}
+
+// Response is an answer. Body is to be closed; reading it fails with an *Error. Body must not be read and closed at once.
+type Response struct {
+	Status        int
+	Header        http.Header
+	ContentLength int64 // -1 where unknown or decoded
+	Body          io.ReadCloser
+	Instance      string // the address that answered, for naming backends
+}
+
+// InstanceState is an instance as /status shows it.
+type InstanceState struct {
+	Address          string
+	Healthy, Ejected bool
+}
+
+// Instances gives what is known of a naming backend's instances; nil for a URL.
+func (b *Backend) Instances() []InstanceState {
+	if b.set == nil {
+		return nil
+	}
+	p := b.set.picker.Load()
+	if p == nil {
+		return nil
+	}
+	now := time.Now()
+	out := make([]InstanceState, 0, len(p.all))
+	for _, n := range p.all {
+		out = append(out, InstanceState{Address: n.address, Healthy: n.healthy, Ejected: n.active(now)})
+	}
+	return out
+}
+
+// Naming tells whether the backend is a naming service, so that answers name an instance to pin.
+func (b *Backend) Naming() bool { return b.set != nil }
+
+// Origin is the backend's own scheme://host:port, for the instance given where it is a naming service.
+func (b *Backend) Origin(instance string) string {
+	if b.base == nil {
+		return ""
+	}
+	u := *b.base
+	if b.set != nil {
+		u.Host = instance
+	}
+	return origin(&u)
+}
+
+// URL is the backend's own URL with the instance given, for resolving what the backend writes relative to it.
+func (b *Backend) URL(instance string) *url.URL {
+	if b.base == nil {
+		return nil
+	}
+	u := *b.base
+	if b.set != nil {
+		u.Host = instance
+	}
+	return &u
+}
+
+// Close lets go of connections and subscriptions. Calls in flight go on. Closing twice is harmless.
+func (b *Backend) Close() { b.closed.Do(func() { b.u.release(b) }) }
+
+// Do sends r and gives the answer as soon as its header is there. It is sent to another instance only if the first could
+// not be connected to. Every error is an *Error.
+func (b *Backend) Do(ctx context.Context, r *Request) (*Response, error) {
+	timeout := r.Timeout
+	if timeout <= 0 {
+		timeout = b.timeout
+	}
+	c := newClock(ctx, timeout)
+	resp, err := b.attempts(c, r)
+	if err != nil {
+		c.stop()
+		return nil, err
+	}
+	return resp, nil
+}
+
+func (b *Backend) attempts(c *clock, r *Request) (*Response, *Error) {
+	var tried []*instance
+	var last *Error
+	for len(tried) < maxAttempts {
+		u, in, err := b.target(c, r, tried)
+		if err != nil {
+			if last != nil && err.Kind == NoInstance {
+				return nil, last
+			}
+			return nil, err
+		}
+		if !mayReceive(r.SecretHosts, hostPort(u), b.ref, b.u.o.Namespace) {
+			return nil, &Error{Kind: Blocked, detail: "a credential of this call may not be sent to " + hostPort(u)}
+		}
+		resp, err := b.exchange(c, r, u)
+		if err == nil {
+			if in != nil {
+				in.answered()
+				resp.Instance = in.address
+			}
+			return resp, nil
+		}
+		if err.Kind != Refused || in == nil {
+			return nil, err
+		}
+		in.refused(time.Now())
+		if last = err; r.Instance != "" {
+			break
+		}
+		tried = append(tried, in)
+	}
+	return nil, last
+}
+
+// target says where the next attempt goes. in is nil for URLs.
+func (b *Backend) target(c *clock, r *Request, tried []*instance) (*url.URL, *instance, *Error) {
+	bad := func(err error) (*url.URL, *instance, *Error) {
+		return nil, nil, &Error{Kind: Protocol, detail: "request URL", err: err}
+	}
+	absolute := len(r.Path) > 4 && strings.EqualFold(r.Path[:4], "http") && strings.Contains(r.Path, "://")
+	switch {
+	case absolute:
+		u, err := parseTarget(r.Path)
+		if err != nil {
+			return bad(err)
+		}
+		return keyless(u, nil)
+	case b.base == nil:
+		return bad(errors.New("is relative, but the service has no backend of its own"))
+	}
+	u, err := join(b.base, r.Path)
+	if err != nil {
+		return bad(err)
+	}
+	if b.set == nil {
+		return keyless(u, nil)
+	}
+	p, e := b.set.current(c.ctx, b.u.o.FirstList)
+	if e != nil {
+		return nil, nil, e
+	}
+	var in *instance
+	if r.Instance != "" {
+		if in = p.find(r.Instance); in == nil {
+			return nil, nil, &Error{Kind: InstanceGone, detail: r.Instance + " of " + refName(*b.ref)}
+		}
+	} else if in = p.pick(time.Now(), tried); in == nil {
+		return nil, nil, &Error{Kind: NoInstance, detail: refName(*b.ref)}
+	}
+	at := *u
+	at.Host = in.address
+	return keyless(&at, in)
+}
+
+// keyless refuses a URL that carries one of the proxy's own keys.
+func keyless(u *url.URL, in *instance) (*url.URL, *instance, *Error) {
+	if strings.Contains(u.RawQuery, "="+keyPrefix) {
+		return nil, nil, &Error{Kind: Blocked, detail: "the query holds a key of this proxy"}
+	}
+	return u, in, nil
+}
+
+// exchange sends r to u and follows redirects that stay there.
+func (b *Backend) exchange(c *clock, r *Request, u *url.URL) (*Response, *Error) {
+	method, body := r.Method, r.Body
+	for range maxRedirects + 1 {
+		resp, err := b.send(c, r, method, u, body)
+		if err != nil {
+			return nil, err
+		}
+		location := resp.Header.Get("Location")
+		if resp.StatusCode < 300 || resp.StatusCode > 399 || location == "" || !isRedirect(resp.StatusCode) {
+			return b.response(c, r, resp)
+		}
+		io.CopyN(io.Discard, resp.Body, 4<<10) // a short one read to its end leaves the connection usable
+		resp.Body.Close()
+		next, perr := u.Parse(location)
+		if perr != nil || origin(next) != origin(u) || next.User != nil || next.Opaque != "" {
+			return nil, &Error{Kind: Redirect, Sent: true, detail: "status " + resp.Status}
+		}
+		next.Fragment, next.RawFragment = "", ""
+		if strings.Contains(next.RawQuery, "="+keyPrefix) {
+			return nil, &Error{Kind: Blocked, Sent: true, detail: "a redirect holds a key of this proxy"}
+		}
+		// RFC 9110, 15.4: 303 asks for a GET, 301 and 302 get one by custom where the method was POST.
+		if s := resp.StatusCode; s == 303 && method != http.MethodHead || (s == 301 || s == 302) && method == http.MethodPost {
+			if r.Stream && method != http.MethodGet {
+				return nil, &Error{Kind: Redirect, Sent: true, detail: "status " + resp.Status + " would lose the body"}
+			}
+			method, body = http.MethodGet, nil
+			r.Header.Del("Content-Type")
+		}
+		u = next
+	}
+	return nil, &Error{Kind: Redirect, Sent: true, detail: "too many redirects"}
+}
+
+func isRedirect(status int) bool {
+	switch status {
+	case 301, 302, 303, 307, 308:
+		return true
+	}
+	return false
+}
+
+// send is one request on the wire.
+func (b *Backend) send(c *clock, r *Request, method string, u *url.URL, body []byte) (*http.Response, *Error) {
+	req := (&http.Request{
+		Method: method, URL: u, Host: r.Host, Header: r.Header,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}).WithContext(c.ctx)
+	if req.Header == nil {
+		req.Header = http.Header{}
+		r.Header = req.Header
+	}
+	clean(req.Header)
+	if r.Decode && req.Header.Get("Accept-Encoding") == "" {
+		req.Header.Set("Accept-Encoding", "gzip")
+	}
+	setBody(req, body, r.Stream)
+	resp, err := b.pool.rt.RoundTrip(req)
+	if err != nil {
+		return nil, classify(c, err)
+	}
+	return resp, nil
+}
+
+// clean removes what never leaves: hop-by-hop fields (RFC 9110, 7.6.1), which are the client library's business, and
+// values that are keys of this proxy.
+func clean(h http.Header) {
+	for _, f := range h["Connection"] {
+		for name := range strings.SplitSeq(f, ",") {
+			h.Del(strings.TrimSpace(name))
+		}
+	}
+	for _, name := range [...]string{"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization",
+		"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length"} {
+		delete(h, name)
+	}
+	for name, values := range h {
+		for _, v := range values {
+			if isKey(v) {
+				delete(h, name)
+				break
+			}
+		}
+	}
+	if _, ok := h["User-Agent"]; !ok {
+		h["User-Agent"] = []string{"nacos-mcp-proxy"}
+	}
+}
+
+// isKey tells whether a header's value is, or carries after its scheme, a key of this proxy.
+func isKey(v string) bool {
+	v = strings.TrimSpace(v)
+	if strings.HasPrefix(v, keyPrefix) {
+		return true
+	}
+	i := strings.LastIndexAny(v, " \t,;=")
+	return i >= 0 && strings.HasPrefix(v[i+1:], keyPrefix)
+}
+
+// setBody gives req its body, in a way that lets http.Transport send again only what it never wrote: it takes GET and
+// the like, and anything with an idempotency key, for replayable if it can get the body twice.
+func setBody(req *http.Request, body []byte, stream bool) {
+	replayable := req.Header["Idempotency-Key"] != nil || req.Header["X-Idempotency-Key"] != nil
+	switch req.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		replayable = true
+	}
+	if len(body) == 0 {
+		if replayable && !stream {
+			req.Body, req.ContentLength = io.NopCloser(eof{}), -1
+		} else if req.Method != http.MethodGet && req.Method != http.MethodHead {
+			req.Body = http.NoBody
+		}
+		return
+	}
+	req.Body = io.NopCloser(bytes.NewReader(body))
+	req.ContentLength = int64(len(body))
+	if !replayable {
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	}
+}
+
+// eof is an empty body that http.Transport does not know to be empty.
+type eof struct{}
+
+func (eof) Read([]byte) (int, error) { return 0, io.EOF }
+
+// classify says what an error of the transport means.
+func classify(c *clock, err error) *Error {
+	if d, ok := errors.AsType[*dialError](err); ok {
+		switch {
+		case errors.Is(err, errBlocked):
+			return &Error{Kind: Blocked, err: err}
+		case c.ctx.Err() != nil:
+			return contextError(c.ctx, false)
+		}
+		return &Error{Kind: Refused, err: d.err}
+	}
+	if c.ctx.Err() != nil {
+		return contextError(c.ctx, true)
+	}
+	return &Error{Kind: Protocol, Sent: true, err: err}
+}

@@ -1,0 +1,235 @@
+package upstream
+
+import (
+	"bufio"
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+var errTimeout = errors.New("time limit reached")
+
+// clock bounds a call: first as a whole or until the answer's header, then perhaps silence.
+type clock struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+}
+
+func newClock(ctx context.Context, d time.Duration) *clock {
+	c := &clock{}
+	c.ctx, c.cancel = context.WithCancelCause(ctx)
+	c.timer = time.AfterFunc(d, func() { c.cancel(errTimeout) })
+	return c
+}
+
+func (c *clock) stop() {
+	c.timer.Stop()
+	c.cancel(nil)
+}
+
+// contextError tells a limit of ours, or a deadline of the caller's, from a caller that went away.
+func contextError(ctx context.Context, sent bool) *Error {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, errTimeout) || errors.Is(cause, context.DeadlineExceeded) {
+		return &Error{Kind: Timeout, Sent: sent}
+	}
+	return &Error{Kind: Canceled, Sent: sent}
+}
+
+// response wraps an answer's body in the limits.
+func (b *Backend) response(c *clock, r *Request, resp *http.Response) (*Response, *Error) {
+	out := &Response{Status: resp.StatusCode, Header: resp.Header, ContentLength: resp.ContentLength}
+	by := &body{clock: c, raw: resp.Body, r: resp.Body, left: b.u.o.ResponseBody}
+	fail := func(e *Error) (*Response, *Error) {
+		resp.Body.Close()
+		return nil, e
+	}
+	events := isEvents(resp.Header)
+	coding := strings.ToLower(strings.TrimSpace(strings.Join(resp.Header["Content-Encoding"], ",")))
+	if coding == "identity" {
+		coding = ""
+	}
+	if r.Decode && coding != "" && resp.Body != http.NoBody {
+		switch coding {
+		case "gzip", "x-gzip":
+			by.decode = newGzip
+		case "deflate":
+			by.decode = newDeflate
+		default:
+			return fail(&Error{Kind: Protocol, Sent: true, detail: "answer in an encoding that was not asked for"})
+		}
+		resp.Header.Del("Content-Encoding")
+		resp.Header.Del("Content-Length")
+		out.ContentLength = -1
+		coding = ""
+	}
+	if r.Stream && events {
+		by.left = -1
+	} else if out.ContentLength > by.left {
+		return fail(&Error{Kind: TooLarge, Sent: true})
+	}
+	if r.Stream {
+		by.idle = b.u.o.StreamIdle
+		by.events = events && coding == ""
+		by.lineStart = true
+		c.timer.Reset(by.idle)
+	}
+	out.Body = by
+	return out, nil
+}
+
+func isEvents(h http.Header) bool {
+	t, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
+	return t == "text/event-stream"
+}
+
+// body reads an answer within its limits.
+type body struct {
+	*clock
+	raw    io.ReadCloser
+	r      io.Reader
+	decode func(io.Reader) (io.Reader, error) // until the first Read
+	left   int64                              // bytes, after decoding; negative: no limit
+	idle   time.Duration                      // 0: the clock goes on
+	events bool                               // comments do not count as life
+	// Where in the event stream we are.
+	lineStart, comment bool
+	err                error
+}
+
+// Read fails with an *Error, or io.EOF.
+func (b *body) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	if b.decode != nil {
+		r, err := b.decode(b.raw)
+		b.decode = nil
+		if err != nil {
+			return 0, b.fail(err)
+		}
+		b.r = r
+	}
+	if b.left >= 0 && int64(len(p)) > b.left+1 {
+		p = p[:b.left+1]
+	}
+	n, err := b.r.Read(p)
+	if b.left >= 0 {
+		if int64(n) > b.left {
+			b.err = &Error{Kind: TooLarge, Sent: true}
+			return int(b.left), b.err
+		}
+		b.left -= int64(n)
+	}
+	if n > 0 && b.idle > 0 && (!b.events || b.alive(p[:n])) {
+		b.timer.Reset(b.idle)
+	}
+	if err != nil {
+		err = b.fail(err)
+	}
+	return n, err
+}
+
+func (b *body) fail(err error) error {
+	switch {
+	case err == io.EOF:
+		b.err = err
+	case b.ctx.Err() != nil:
+		b.err = contextError(b.ctx, true)
+	default:
+		b.err = &Error{Kind: Protocol, Sent: true, detail: "read answer", err: err}
+	}
+	return b.err
+}
+
+// alive tells whether p holds more than comments and blank lines of an event stream.
+func (b *body) alive(p []byte) bool {
+	alive := false
+	for len(p) > 0 {
+		if b.lineStart {
+			switch c := p[0]; c {
+			case '\n', '\r':
+				p = p[1:]
+				continue
+			default:
+				b.comment = c == ':'
+			}
+			b.lineStart = false
+		}
+		alive = alive || !b.comment
+		i := bytes.IndexAny(p, "\n\r")
+		if i < 0 {
+			break
+		}
+		p, b.lineStart = p[i+1:], true
+	}
+	return alive
+}
+
+// Close ends the call. A connection whose answer was not read to its end is not used again.
+func (b *body) Close() error {
+	b.timer.Stop()
+	err := b.raw.Close()
+	b.cancel(nil)
+	if z, ok := b.r.(*gzip.Reader); ok {
+		gzips.Put(z)
+	}
+	b.r = b.raw
+	if b.err == nil {
+		b.err = &Error{Kind: Canceled, Sent: true, detail: "body was closed"}
+	}
+	return err
+}
+
+var gzips sync.Pool
+
+func newGzip(r io.Reader) (io.Reader, error) {
+	if z, ok := gzips.Get().(*gzip.Reader); ok {
+		return z, z.Reset(r)
+	}
+	return gzip.NewReader(r)
+}
+
+// newDeflate reads what HTTP calls deflate: zlib by RFC 9110, 8.4.1.2, a bare deflate stream by some servers.
+func newDeflate(r io.Reader) (io.Reader, error) {
+	br := bufio.NewReader(r)
+	head, err := br.Peek(2)
+	if err != nil && len(head) < 2 {
+		return nil, err
+	}
+	if head[0]&0x0f == 8 && (uint(head[0])<<8|uint(head[1]))%31 == 0 {
+		return zlib.NewReader(br)
+	}
+	return flate.NewReader(br), nil
+}
+
+// AppendBody reads all of the body behind dst and closes it. The size is bounded by the limits of Upstreams.
+func (r *Response) AppendBody(dst []byte) ([]byte, error) {
+	defer r.Body.Close()
+	if n := r.ContentLength; n > 0 && n < 1<<20 && int64(cap(dst)-len(dst)) <= n {
+		dst = append(make([]byte, 0, len(dst)+int(n)+1), dst...)
+	}
+	for {
+		if len(dst) == cap(dst) {
+			dst = append(dst, 0)[:len(dst)]
+		}
+		n, err := r.Body.Read(dst[len(dst):cap(dst)])
+		dst = dst[:len(dst)+n]
+		if err == io.EOF {
+			return dst, nil
+		}
+		if err != nil {
+			return dst, err
+		}
+	}
+}
