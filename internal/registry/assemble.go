@@ -1,0 +1,131 @@
+package registry
+
+import (
+	"maps"
+	"strings"
+)
+
+// Assemble joins a manifest, the spec and the tools of one version into its Definition; nil if the version is
+// rejected. Whether it is served at all is for NotServed to say, which the caller asks first.
+func Assemble(m *Manifest, version string, spec *Spec, set *ToolSet) (*Definition, []Rejection) {
+	s := &stored{group: GroupSpecs, dataID: m.SpecDataID(version)}
+	protocol := protocolOf(m, spec)
+	def := &Definition{
+		Name: m.Name, Version: version, Protocol: protocol, Description: spec.Description,
+		SecuritySchemes: set.SecuritySchemes, Hidden: maps.Clone(set.hidden),
+		Deprecated: m.Status == "deprecated" || spec.Status == "deprecated",
+	}
+	if def.Description == "" {
+		def.Description = m.Description
+	}
+	switch protocol {
+	case "http", "https":
+		def.Kind = ConvertedRegistry
+	case "mcp-sse":
+		def.Kind, def.Transport = PassthroughRegistry, SSE
+	case "mcp-streamable":
+		def.Kind, def.Transport = PassthroughRegistry, Streamable
+	default:
+		s.reject("protocol", "%q cannot be proxied: http, https, mcp-sse and mcp-streamable can", shown(protocol))
+		return nil, s.found
+	}
+	if spec.Version != "" && spec.Version != version {
+		s.reject("versionDetail.version", "is %q, but the manifest names this document for %q", shown(spec.Version), shown(version))
+	}
+	def.Backend.Ref = s.backend(spec, protocol, version)
+	if !def.Kind.Converted() {
+		if def.Backend.Path = spec.ExportPath; def.Backend.Path == "" {
+			def.Backend.Path = "/"
+		}
+		if !strings.HasPrefix(def.Backend.Path, "/") && !strings.Contains(def.Backend.Path, "://") {
+			def.Backend.Path = "/" + def.Backend.Path
+		}
+		if fault := pathFault(def.Backend.Path); fault != "" {
+			s.reject("remoteServerConfig.exportPath", "%s", fault)
+		}
+		def.Backend.Security = set.upstream
+		if set.upstream != nil && !def.hasScheme(set.upstream.ID) {
+			s.reject("extensions.server.defaultUpstreamSecurity.id", "no security scheme has the id %q", shown(set.upstream.ID))
+		}
+	} else {
+		s.found = append(s.found, def.takeTools(set)...)
+	}
+	if Rejects(s.found) {
+		return nil, s.found
+	}
+	return def, s.found
+}
+
+// backend reads where the version's calls go: a service of the naming side, always.
+func (s *stored) backend(spec *Spec, protocol, version string) *BackendRef {
+	const path = "remoteServerConfig.serviceRef"
+	if spec.Ref == nil || spec.Ref.Service == "" {
+		s.reject(path, "names no backend service")
+		return nil
+	}
+	ref := &BackendRef{Namespace: spec.Ref.Namespace, Group: spec.Ref.Group, Service: spec.Ref.Service, Scheme: spec.Ref.TransportProtocol, Version: version}
+	if ref.Group == "" {
+		ref.Group = "DEFAULT_GROUP"
+	}
+	switch ref.Scheme {
+	case "http", "https":
+	case "":
+		ref.Scheme = "http"
+		if protocol == "https" {
+			ref.Scheme = "https"
+		}
+	default:
+		s.reject(path+".transportProtocol", `must be "http" or "https", not %q`, shown(ref.Scheme))
+	}
+	return ref
+}
+
+// takeTools adds the tools of set that can be called; each of the others is rejected alone.
+func (def *Definition) takeTools(set *ToolSet) []Rejection {
+	var found []Rejection
+	taken := map[string]bool{}
+	for i := range set.tools {
+		given := set.tools[i]
+		if def.Hidden[given.Name] {
+			continue
+		}
+		s := &stored{group: GroupTools, dataID: set.DataID, tool: given.Name}
+		if s.tool == "" {
+			s.tool = indexed("tools", i)
+		}
+		s.found = append(s.found, given.faults...)
+		t := given.Tool
+		if given.untemplated != "" {
+			s.reject("", "%s, so that it cannot be called", given.untemplated)
+		} else {
+			if t.Security == nil {
+				t.Security = set.downstream
+			}
+			if t.Request.Security == nil {
+				t.Request.Security = set.upstream
+			}
+			for _, f := range t.faults(def) {
+				s.reject(f.field, "%s", f.message)
+			}
+		}
+		if taken[t.Name] {
+			s.reject("name", "another tool has this name already")
+		}
+		found = append(found, s.found...)
+		if rejectsTool(s.found) {
+			continue
+		}
+		taken[t.Name] = true
+		def.Tools = append(def.Tools, t)
+	}
+	return found
+}
+
+func rejectsTool(found []Rejection) bool {
+	for _, r := range found {
+		if !r.Warning {
+			return true
+		}
+	}
+	return false
+}

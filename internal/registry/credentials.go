@@ -1,0 +1,56 @@
+package registry
+
+import (
+	"regexp"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+var validHost = regexp.MustCompile(`^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?(:[0-9]{1,5})?$|^\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?$`)
+
+// ParseCredentials reads a proxy-credentials document. The Credentials are nil where it is rejected. Both lists
+// must name something: a secret that any service could send anywhere is what the document is there to prevent.
+func ParseCredentials(dataID string, content []byte) (*Credentials, []Rejection) {
+	r, name, root, ok := open(GroupCredentials, dataID, content)
+	if !ok {
+		return nil, r.found
+	}
+	o := r.object(root, "", "services", "hosts", "values")
+	if o == nil {
+		return nil, r.found
+	}
+	c := &Credentials{Name: name, Services: readNames(o, "services", "service"), Values: map[string]string{}}
+	o.each("hosts", func(path string, n *yaml.Node) {
+		h, ok := r.str(n, path)
+		if ok && !validHost.MatchString(h) {
+			r.reject(n, path, "must be a host such as api.example.com, api.example.com:8443, *.example.com or [::1]")
+		}
+		c.Hosts = append(c.Hosts, strings.ToLower(h))
+	})
+	for _, list := range []struct {
+		name  string
+		empty bool
+	}{{"services", len(c.Services) == 0}, {"hosts", len(c.Hosts) == 0}} {
+		if o.require(list.name) && list.empty && !Rejects(r.found) {
+			o.reject(list.name, "must name at least one")
+		}
+	}
+	o.require("values")
+	o.eachField("values", func(f field, path string) {
+		if !ValidName(f.name) {
+			r.reject(f.key, path, "names of values are 1 to 128 letters, digits, '.', '_' and '-'")
+			return
+		}
+		if s, ok := r.str(f.value, path); ok {
+			if s == "" {
+				r.warn(f.value, path, "the value is empty")
+			}
+			c.Values[f.name] = s
+		}
+	})
+	if Rejects(r.found) {
+		return nil, r.found
+	}
+	return c, r.found
+}

@@ -1,0 +1,158 @@
+package registry
+
+import (
+	"regexp"
+	"sort"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// validVersion is what can stand behind the '@' of /mcp/{service}@{version}.
+var validVersion = regexp.MustCompile(`^[A-Za-z0-9._+-]{1,64}$`)
+
+// ParseGrants reads a proxy-grants document. The Grants are nil where it is rejected; the caller then keeps the
+// earlier ones with the switch on, or closes the service (design, "Documents").
+func ParseGrants(dataID string, content []byte) (*Grants, []Rejection) {
+	r, name, root, ok := open(GroupGrants, dataID, content)
+	if !ok {
+		return nil, r.found
+	}
+	o := r.object(root, "", "auth", "consumers", "tools", "versions", "limits")
+	if o == nil {
+		return nil, r.found
+	}
+	g := &Grants{Service: name}
+	switch o.oneOf("auth", "required", "disabled") {
+	case "required":
+		g.Auth = AuthRequired
+	case "disabled":
+		g.Auth = AuthDisabled
+	}
+	g.Consumers = readGrants(o, "consumers")
+	o.eachField("tools", func(f field, path string) {
+		if !validTool.MatchString(f.name) {
+			r.reject(f.key, path, "%q cannot be the name of a tool", shown(f.name))
+			return
+		}
+		t := ToolGrants{Pattern: f.name, Line: f.key.Line}
+		if isNull(f.value) {
+			g.Tools = append(g.Tools, t)
+			return
+		}
+		if f.value.Kind != yaml.SequenceNode {
+			r.reject(f.value, path, "must be a list of consumers, not %s", kindOf(f.value))
+			return
+		}
+		for i, n := range f.value.Content {
+			if grant, ok := readGrant(r, resolve(n), indexed(path, i)); ok {
+				t.Grants = append(t.Grants, grant)
+			}
+		}
+		g.Tools = append(g.Tools, t)
+	})
+	o.each("versions", func(path string, n *yaml.Node) {
+		s, ok := r.spelled(n, path)
+		if ok && !validVersion.MatchString(s) {
+			r.reject(n, path, "%q cannot be a version: letters, digits, '.', '_', '+' and '-', at most 64", shown(s))
+		}
+		g.Versions = append(g.Versions, s)
+	})
+	g.Limits = readGrantLimits(o)
+	if Rejects(r.found) {
+		return nil, r.found
+	}
+	return g, r.found
+}
+
+func readGrants(o *object, name string) []Grant {
+	var list []Grant
+	o.each(name, func(path string, n *yaml.Node) {
+		if g, ok := readGrant(o.r, n, path); ok {
+			list = append(list, g)
+		}
+	})
+	return list
+}
+
+// readGrant reads a consumer's name, or {consumer | group, notAfter}.
+func readGrant(r *reader, n *yaml.Node, path string) (Grant, bool) {
+	g := Grant{Line: n.Line}
+	before := r.faults()
+	if n.Kind == yaml.ScalarNode {
+		s, ok := r.str(n, path)
+		g.Consumer = s
+		return g, ok && r.checkName(n, path, s, "consumer")
+	}
+	if n.Kind != yaml.MappingNode {
+		r.reject(n, path, "must be a consumer's name or {consumer: NAME} or {group: NAME}, not %s", kindOf(n))
+		return g, false
+	}
+	o := r.object(n, path, "consumer", "group", "notAfter")
+	g.Consumer, g.Group, g.NotAfter = o.str("consumer"), o.str("group"), o.instant("notAfter")
+	if o.has("consumer") == o.has("group") {
+		if r.faults() == before {
+			r.reject(n, path, "must name either a consumer or a group")
+		}
+		return g, false
+	}
+	if g.Consumer != "" {
+		r.checkName(o.at["consumer"], join(path, "consumer"), g.Consumer, "consumer")
+	}
+	if g.Group != "" {
+		r.checkName(o.at["group"], join(path, "group"), g.Group, "group")
+	}
+	return g, r.faults() == before
+}
+
+func readGrantLimits(o *object) *GrantLimits {
+	l := o.object("limits", "rps", "burst", "concurrent", "tools")
+	if l == nil {
+		return nil
+	}
+	limits := &GrantLimits{Limits: l.limits()}
+	l.eachField("tools", func(f field, path string) {
+		if t := o.r.object(f.value, path, "rps", "burst", "concurrent"); t != nil {
+			if limits.Tools == nil {
+				limits.Tools = map[string]Limits{}
+			}
+			limits.Tools[f.name] = t.limits()
+		}
+	})
+	return limits
+}
+
+// UnknownNames warns of consumers and groups in g that nobody is: kept, since they may come later, but more
+// often misspelt.
+func UnknownNames(dataID string, g *Grants, consumers, groups map[string]bool) []Rejection {
+	r := &reader{group: GroupGrants, dataID: dataID}
+	check := func(path string, list []Grant) {
+		for i, grant := range list {
+			at, path := &yaml.Node{Line: grant.Line}, indexed(path, i)
+			switch {
+			case grant.Consumer != "" && !consumers[grant.Consumer]:
+				r.warn(at, path, "there is no consumer %q%s", grant.Consumer, suggest(grant.Consumer, keysOf(consumers)))
+			case grant.Group != "" && !groups[grant.Group]:
+				r.warn(at, path, "no consumer is in a group %q%s", grant.Group, suggest(grant.Group, keysOf(groups)))
+			}
+		}
+	}
+	check("consumers", g.Consumers)
+	for _, t := range g.Tools {
+		check("tools."+shown(t.Pattern), t.Grants)
+	}
+	return r.found
+}
+
+// keysOf gives names in order, few enough to look for a similar one.
+func keysOf(m map[string]bool) []string {
+	const enough = 1000
+	if len(m) > enough {
+		return nil
+	}
+	list := make([]string, 0, len(m))
+	for k := range m {
+		list = append(list, k)
+	}
+	sort.Strings(list)
+	return list
+}

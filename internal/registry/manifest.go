@@ -1,0 +1,108 @@
+package registry
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/tidwall/gjson"
+)
+
+// Manifest is an MCP server as the Nacos registry lists it: the only entry point to its spec and tools.
+type Manifest struct {
+	ID            string // from the data id
+	Name          string
+	Protocol      string
+	FrontProtocol string // what clients were told; we serve every transport whatever it says
+	Description   string
+	Status        string   // active, deprecated, deleted; empty counts as active
+	Latest        string   // version to serve; empty where none is published
+	Versions      []string // in the manifest's order
+	Enabled       bool
+}
+
+// ParseManifest reads a document of mcp-server-versions. The Manifest is nil where it is rejected.
+func ParseManifest(dataID string, content []byte) (*Manifest, []Rejection) {
+	s := &stored{group: GroupManifests, dataID: dataID}
+	id, ok := strings.CutSuffix(dataID, manifestSuffix)
+	if !ok || id == "" {
+		s.reject("", "data id is not <id>%s", manifestSuffix)
+		return nil, s.found
+	}
+	root, ok := s.open(content)
+	if !ok {
+		return nil, s.found
+	}
+	if said := root.text("id"); said != "" && said != id {
+		s.warn("id", "is %q, which is not the id in the data id; the data id counts", shown(said))
+	}
+	m := &Manifest{
+		ID: id, Name: root.text("name"), Protocol: strings.ToLower(root.text("protocol")), FrontProtocol: strings.ToLower(root.text("frontProtocol")),
+		Description: root.text("description"), Status: strings.ToLower(root.text("status")), Latest: root.text("latestPublishedVersion"),
+		Enabled: s.flag(root, "enabled", "enabled", true),
+	}
+	flagged := ""
+	root["versionDetails"].ForEach(func(_, v gjson.Result) bool {
+		detail := membersOf(v)
+		if version := detail.text("version"); version != "" && !slices.Contains(m.Versions, version) {
+			m.Versions = append(m.Versions, version)
+			if detail.text("is_latest") == "true" {
+				flagged = version
+			}
+		}
+		return true
+	})
+	switch {
+	case m.Latest == "":
+		m.Latest = flagged
+	case !slices.Contains(m.Versions, m.Latest):
+		m.Versions = append(m.Versions, m.Latest)
+	}
+	if m.Name == "" {
+		s.reject("name", `missing field "name"`)
+	} else if !ValidName(m.Name) {
+		s.reject("name", "%q cannot be the name of a service: names are 1 to 128 letters, digits, '.', '_' and '-'", shown(m.Name))
+	}
+	if Rejects(s.found) {
+		return nil, s.found
+	}
+	return m, s.found
+}
+
+// SpecDataID names the document of mcp-server that describes a version.
+func (m *Manifest) SpecDataID(version string) string { return m.ID + "-" + version + specSuffix }
+
+// ToolsDataID names the document of mcp-tools that holds a version's tools.
+func (m *Manifest) ToolsDataID(version string) string { return m.ID + "-" + version + toolsSuffix }
+
+// NotServed gives the reason why a server of the registry is not served though nothing is wrong with its
+// documents; "" if it is. A nil Spec is one that has not been read yet.
+func NotServed(m *Manifest, s *Spec) string {
+	switch {
+	case !m.Enabled:
+		return "disabled in the manifest"
+	case s != nil && !s.Enabled:
+		return "disabled in the server spec"
+	case m.Status == "deleted" || s != nil && s.Status == "deleted":
+		return "status is deleted"
+	case m.Latest == "":
+		return "no version is published"
+	}
+	switch protocol := protocolOf(m, s); protocol {
+	case "http", "https", "mcp-sse", "mcp-streamable":
+		return ""
+	case "":
+		return "no protocol is given"
+	case "stdio", "dubbo":
+		return "protocol " + protocol + " cannot be proxied"
+	default:
+		return "protocol " + shown(protocol) + " is not known"
+	}
+}
+
+// protocolOf gives the protocol of a version: its spec's, else the manifest's.
+func protocolOf(m *Manifest, s *Spec) string {
+	if s != nil && s.Protocol != "" {
+		return s.Protocol
+	}
+	return m.Protocol
+}

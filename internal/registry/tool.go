@@ -1,0 +1,347 @@
+package registry
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// emptySchema is the input schema of a tool without arguments.
+const emptySchema = `{"type":"object","properties":{}}`
+
+var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+var positions = []string{InPath, InQuery, InHeader, InCookie, InBody}
+
+var schemaTypes = []string{"string", "number", "integer", "boolean", "array", "object"}
+
+// validTool bounds what can stand in a list shown to models; the MCP specification asks for no more than
+// this and many clients take less.
+var validTool = regexp.MustCompile(`^[^\x00-\x20\x7f]{1,256}$`)
+
+// readTools reads the tools of a converted service; each that has a fault is rejected alone.
+func readTools(r *reader, o *object, def *Definition, s *server) {
+	first := map[string]int{}
+	o.each("tools", func(path string, n *yaml.Node) {
+		r.tool = path
+		before := r.faults()
+		if t := readTool(r, n, def, s); t != nil {
+			if line, taken := first[t.Name]; taken {
+				r.reject(n, "name", "another tool has this name already (line %d)", line)
+			} else {
+				first[t.Name] = n.Line
+			}
+			if r.faults() == before {
+				def.Tools = append(def.Tools, *t)
+			}
+		}
+		r.tool = ""
+	})
+}
+
+func readTool(r *reader, n *yaml.Node, def *Definition, s *server) *Tool {
+	o := r.tryName(n).object(n, "", "name", "description", "title", "annotations", "_meta", "args", "inputSchema", "outputSchema",
+		"argsPosition", "security", "requestTemplate", "responseTemplate", "errorResponseTemplate")
+	if o == nil {
+		return nil
+	}
+	t := &Tool{Name: o.str("name"), Title: o.text("title"), Description: o.text("description"), ErrorResponse: o.text("errorResponseTemplate"), Line: n.Line}
+	if o.require("name") && t.Name != "" && !validTool.MatchString(t.Name) {
+		o.reject("name", "must be 1 to 256 characters without blanks and control characters")
+	}
+	t.Annotations = o.mapping("annotations")
+	t.Meta = o.mapping("_meta")
+	t.OutputSchema = o.mapping("outputSchema")
+	t.Security = readSecurity(o, "security", "id", "passthrough")
+	readRequest(o, t)
+	if rt := o.object("responseTemplate", "body", "prependBody", "appendBody"); rt != nil {
+		t.Response = ResponseTemplate{Body: rt.text("body"), PrependBody: rt.text("prependBody"), AppendBody: rt.text("appendBody"), BodyLine: textLine(rt.at["body"])}
+	}
+	readArgs(o, t)
+	if t.Security == nil {
+		t.Security = s.downstream
+	}
+	if t.Request.Security == nil {
+		t.Request.Security = s.upstream
+	}
+	for _, f := range t.faults(def) {
+		r.reject(o.find(f.field), f.field, "%s", f.message)
+	}
+	return t
+}
+
+// tryName makes messages name the tool, where it has a name.
+func (r *reader) tryName(n *yaml.Node) *reader {
+	if n.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if value := resolve(n.Content[i+1]); n.Content[i].Value == "name" && value.Kind == yaml.ScalarNode && validTool.MatchString(value.Value) {
+				r.tool = shown(value.Value)
+				break
+			}
+		}
+	}
+	return r
+}
+
+// find gives the node of a path of the tool, or the nearest above it.
+func (o *object) find(path string) *yaml.Node {
+	n := o.node
+	for _, name := range strings.Split(path, ".") {
+		var next *yaml.Node
+		for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Value == name {
+				next = resolve(n.Content[i+1])
+			}
+		}
+		if next == nil {
+			break
+		}
+		n = next
+	}
+	return n
+}
+
+// textLine is the line on which the text of a scalar begins: block scalars begin below their indicator.
+func textLine(n *yaml.Node) int {
+	switch {
+	case n == nil:
+		return 0
+	case n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0:
+		return n.Line + 1
+	}
+	return n.Line
+}
+
+// mapping reads a field that holds a mapping as JSON; nil if it is absent or blank.
+func (o *object) mapping(name string) json.RawMessage {
+	n := o.at[name]
+	if isNull(n) {
+		return nil
+	}
+	if n.Kind != yaml.MappingNode {
+		o.reject(name, "must be a mapping, not %s", kindOf(n))
+		return nil
+	}
+	return o.r.json(n, join(o.path, name))
+}
+
+func readRequest(o *object, t *Tool) {
+	q := o.object("requestTemplate", "url", "method", "headers", "body", "argsToJsonBody", "argsToUrlParam", "argsToFormBody", "security")
+	if q == nil {
+		return
+	}
+	t.Request = RequestTemplate{
+		URL: q.text("url"), Method: q.text("method"), Body: q.text("body"),
+		ArgsToJSONBody: q.boolean("argsToJsonBody", false), ArgsToURLParam: q.boolean("argsToUrlParam", false), ArgsToFormBody: q.boolean("argsToFormBody", false),
+		Security: readSecurity(q, "security", "id", "credential"),
+		URLLine:  textLine(q.at["url"]), BodyLine: textLine(q.at["body"]),
+	}
+	q.each("headers", func(path string, n *yaml.Node) {
+		h := q.r.object(n, path, "key", "value")
+		if h == nil {
+			return
+		}
+		h.require("key")
+		kv := KeyValue{Key: h.str("key"), Value: h.text("value")}
+		if why := headerFault(kv.Key); kv.Key != "" && why != "" {
+			// Exports of browsers and API clients are full of these; the HTTP implementation sets its own.
+			h.r.warn(n, path, "ignored: %s", why)
+			return
+		}
+		t.Request.Headers = append(t.Request.Headers, kv)
+	})
+}
+
+// headerFault tells why a tool's template must not set a header; "" if it may. Host and Content-Type are the
+// author's to choose (conversion, "Arguments to request").
+func headerFault(name string) string {
+	switch strings.ToLower(name) {
+	case "host", "content-type", "content-language", "content-md5", "content-disposition":
+		return ""
+	}
+	if why := unsafeToSend(name); why != "" {
+		return fmt.Sprintf("header %q cannot be set: %s", shown(name), why)
+	}
+	return ""
+}
+
+// readArgs reads args, or inputSchema with argsPosition, and completes the tool's schema.
+func readArgs(o *object, t *Tool) {
+	t.InputSchema = json.RawMessage(emptySchema)
+	if given := o.at["inputSchema"]; !isNull(given) {
+		if n := o.at["args"]; !isNull(n) && len(n.Content) > 0 {
+			o.reject("inputSchema", "is given together with args: keep one")
+			return
+		}
+		raw := o.mapping("inputSchema")
+		if raw == nil {
+			return
+		}
+		t.InputSchema = raw
+		where := map[string]string{}
+		o.eachField("argsPosition", func(f field, path string) {
+			if s, ok := o.r.str(f.value, path); ok {
+				where[f.name] = s
+				if !contains(positions, s) {
+					o.r.reject(f.value, path, "%s", positionFault(s))
+				}
+			}
+		})
+		t.Args = argsOfSchema(raw, where, t.Request.URL)
+		return
+	}
+	if o.has("argsPosition") {
+		o.reject("argsPosition", "goes with inputSchema: give each argument its position instead")
+	}
+	var required []string
+	var properties []byte
+	seen := map[string]bool{}
+	o.each("args", func(path string, n *yaml.Node) {
+		arg, schema := readArg(o.r, n, path)
+		if arg == nil {
+			return
+		}
+		if seen[arg.Name] {
+			// Higress takes the last one, and files with such slips are in use.
+			o.r.warn(n, join(path, "name"), "another argument has the name %q already: the first one counts", shown(arg.Name))
+			return
+		}
+		seen[arg.Name] = true
+		t.Args = append(t.Args, *arg)
+		if len(properties) > 0 {
+			properties = append(properties, ',')
+		}
+		properties = append(appendString(properties, arg.Name), ':')
+		properties = append(properties, schema...)
+		if arg.Required {
+			required = append(required, arg.Name)
+		}
+	})
+	out := append([]byte(`{"type":"object","properties":{`), properties...)
+	out = append(out, '}')
+	for i, name := range required {
+		if i == 0 {
+			out = append(out, `,"required":[`...)
+		} else {
+			out = append(out, ',')
+		}
+		out = appendString(out, name)
+	}
+	if len(required) > 0 {
+		out = append(out, ']')
+	}
+	t.InputSchema = append(out, '}')
+}
+
+func positionFault(s string) string {
+	return fmt.Sprintf(`must be "path", "query", "header", "cookie" or "body", not %q%s`, shown(s), suggest(s, positions))
+}
+
+// typeAliases are what people write for JSON Schema's words.
+var typeAliases = map[string]string{"int": "integer", "long": "integer", "float": "number", "double": "number", "bool": "boolean", "list": "array", "map": "object", "dict": "object", "text": "string"}
+
+// readArg reads one argument and makes its schema.
+func readArg(r *reader, n *yaml.Node, path string) (*Arg, []byte) {
+	o := r.object(n, path, "name", "description", "type", "required", "default", "enum", "items", "properties", "position", "multiSegment", "explode")
+	if o == nil {
+		return nil, nil
+	}
+	a := &Arg{Name: o.str("name"), Description: o.text("description"), Type: o.text("type"), Required: o.boolean("required", false),
+		MultiSegment: o.boolean("multiSegment", false), Explode: o.boolean("explode", false), Line: n.Line}
+	if !o.require("name") || a.Name == "" {
+		return nil, nil
+	}
+	if a.Type == "" {
+		a.Type = "string"
+	}
+	if !contains(schemaTypes, a.Type) {
+		hint := suggest(a.Type, schemaTypes)
+		if better, ok := typeAliases[strings.ToLower(a.Type)]; ok {
+			hint = fmt.Sprintf(" (did you mean %q?)", better)
+		}
+		o.reject("type", "must be a JSON Schema type, not %q%s", shown(a.Type), hint)
+	}
+	if n := o.at["position"]; !isNull(n) {
+		if a.Position = o.text("position"); a.Position != "" && !contains(positions, a.Position) {
+			o.reject("position", "%s", positionFault(a.Position))
+		}
+	}
+	if a.Position == InHeader && headerFault(a.Name) != "" {
+		o.reject("name", "%s", headerFault(a.Name))
+	}
+	schema := appendString([]byte(`{"type":`), a.Type)
+	if a.Description != "" {
+		schema = appendString(append(schema, `,"description":`...), a.Description)
+	}
+	for _, name := range []string{"enum", "default", "items", "properties"} {
+		value := o.at[name]
+		if value == nil || isNull(value) && name != "default" {
+			continue
+		}
+		want := map[string]yaml.Kind{"enum": yaml.SequenceNode, "items": yaml.MappingNode, "properties": yaml.MappingNode}[name]
+		if want != 0 && value.Kind != want {
+			o.reject(name, "must be %s, not %s", kindOf(&yaml.Node{Kind: want}), kindOf(value))
+			continue
+		}
+		raw := r.json(value, join(path, name))
+		if name == "default" {
+			if isNull(value) { // "default:" with nothing says nothing
+				continue
+			}
+			a.Default = raw
+		}
+		schema = append(append(schema, `,"`+name+`":`...), raw...)
+	}
+	return a, append(schema, '}')
+}
+
+type toolFault struct{ field, message string }
+
+// faults gives what the rules of conversion find wrong with a tool that was read without faults. Templates
+// and schemas are checked where they are compiled.
+func (t *Tool) faults(def *Definition) []toolFault {
+	var list []toolFault
+	add := func(field, format string, args ...any) {
+		list = append(list, toolFault{field, fmt.Sprintf(format, args...)})
+	}
+	q := &t.Request
+	destinations := 0
+	for _, set := range []bool{q.ArgsToJSONBody, q.ArgsToURLParam, q.ArgsToFormBody} {
+		if set {
+			destinations++
+		}
+	}
+	if destinations > 1 {
+		add("requestTemplate", "must have at most one of argsToJsonBody, argsToUrlParam and argsToFormBody")
+	}
+	if t.Response.Body != "" && (t.Response.PrependBody != "" || t.Response.AppendBody != "") {
+		add("responseTemplate", "must have either body or prependBody and appendBody, not both")
+	}
+	if q.URL == "" {
+		if t.Response.Body == "" {
+			add("requestTemplate.url", "tool needs requestTemplate.url, or responseTemplate.body to answer without a backend")
+		}
+	} else if def.Backend.URL == "" && def.Backend.Ref == nil && strings.HasPrefix(q.URL, "/") {
+		add("requestTemplate.url", "is relative and the service has no upstream: add upstream.url or write the whole URL")
+	}
+	if q.Method == "" && q.URL != "" {
+		q.Method = "GET"
+	}
+	if q.Method != "" {
+		if q.Method = strings.ToUpper(q.Method); !contains(methods, q.Method) {
+			add("requestTemplate.method", "must be one of %s, not %q", strings.Join(methods, ", "), shown(q.Method))
+		}
+	}
+	for _, ref := range []struct {
+		field string
+		ref   *SecurityRef
+	}{{"security.id", t.Security}, {"requestTemplate.security.id", q.Security}} {
+		if ref.ref != nil && !def.hasScheme(ref.ref.ID) {
+			add(ref.field, "no security scheme has the id %q%s", shown(ref.ref.ID), suggest(ref.ref.ID, def.schemeIDs()))
+		}
+	}
+	return list
+}

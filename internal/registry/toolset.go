@@ -1,0 +1,172 @@
+package registry
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/tidwall/gjson"
+)
+
+// ToolSet is what a document of mcp-tools holds: the tools of one version, with and without a template.
+type ToolSet struct {
+	DataID          string
+	SecuritySchemes []SecurityScheme
+	tools           []storedTool
+	hidden          map[string]bool
+	downstream      *SecurityRef
+	upstream        *SecurityRef
+}
+
+// storedTool is a tool, and what keeps it from being called as HTTP.
+type storedTool struct {
+	Tool
+	untemplated string
+	faults      []Rejection
+}
+
+// ParseTools reads a document of mcp-tools. The ToolSet is nil where it is rejected. Faults of single tools
+// come out of Assemble: whether a tool needs a template depends on the server's protocol.
+func ParseTools(dataID string, content []byte) (*ToolSet, []Rejection) {
+	s := &stored{group: GroupTools, dataID: dataID}
+	root, ok := s.open(content)
+	if !ok {
+		return nil, s.found
+	}
+	set := &ToolSet{DataID: dataID, hidden: map[string]bool{}}
+	root["securitySchemes"].ForEach(func(_, v gjson.Result) bool {
+		m := membersOf(v)
+		scheme := SecurityScheme{ID: m.text("id"), Type: m.text("type"), Scheme: m.text("scheme"), In: m.text("in"), Name: m.text("name"), DefaultCredential: m.text("defaultCredential")}
+		if scheme == (SecurityScheme{}) {
+			return true
+		}
+		if field, message := scheme.fault(); message != "" {
+			s.warn(fmt.Sprintf("securitySchemes[%d].%s", len(set.SecuritySchemes), field), "%s: the scheme is left out", message)
+			return true
+		}
+		set.SecuritySchemes = append(set.SecuritySchemes, scheme)
+		return true
+	})
+	extensions := root.object("extensions")
+	set.downstream = storedSecurity(extensions.object("server.defaultDownstreamSecurity"))
+	set.upstream = storedSecurity(extensions.object("server.defaultUpstreamSecurity"))
+	meta := root.object("toolsMeta")
+	for name := range meta {
+		if !s.flag(meta.object(name), "enabled", "toolsMeta."+shown(name)+".enabled", true) {
+			set.hidden[name] = true
+		}
+	}
+	index := 0
+	root["tools"].ForEach(func(_, v gjson.Result) bool {
+		set.tools = append(set.tools, s.readStoredTool(index, membersOf(v), meta))
+		index++
+		return true
+	})
+	if Rejects(s.found) {
+		return nil, s.found
+	}
+	return set, s.found
+}
+
+func storedSecurity(m members) *SecurityRef {
+	ref := SecurityRef{ID: m.text("id"), Credential: m.text("credential"), Passthrough: m.text("passthrough") == "true"}
+	if ref.ID == "" {
+		return nil
+	}
+	return &ref
+}
+
+// readStoredTool reads tools[index] together with its entry in toolsMeta.
+func (s *stored) readStoredTool(index int, m, allMeta members) storedTool {
+	in := &stored{group: s.group, dataID: s.dataID, tool: indexed("tools", index)}
+	t := storedTool{Tool: Tool{
+		Name: m.text("name"), Title: m.text("title"), Description: m.text("description"),
+		Annotations: m.raw("annotations"), Meta: m.raw("_meta"), InputSchema: m.raw("inputSchema"), OutputSchema: m.raw("outputSchema"),
+	}}
+	switch {
+	case t.Name == "":
+		in.reject("name", `missing field "name"`)
+	case !validTool.MatchString(t.Name):
+		in.reject("name", "must be 1 to 256 characters without blanks and control characters")
+	default:
+		in.tool = t.Name
+	}
+	if t.InputSchema == nil {
+		if _, there := m["inputSchema"]; there {
+			in.reject("inputSchema", "must be an object")
+		}
+		t.InputSchema = json.RawMessage(emptySchema)
+	}
+	meta := allMeta.object(t.Name)
+	template := meta.object("templates").object("json-go-template")
+	switch {
+	case meta == nil:
+		t.untemplated = "is not in toolsMeta"
+	case template == nil:
+		t.untemplated = "has no json-go-template"
+	default:
+		in.readTemplate(&t.Tool, template)
+	}
+	if t.Security == nil {
+		t.Security = storedSecurity(m.object("security"))
+	}
+	t.faults = in.found
+	return t
+}
+
+func (s *stored) readTemplate(t *Tool, m members) {
+	q := m.object("requestTemplate")
+	t.Request = RequestTemplate{
+		URL: q.text("url"), Method: q.text("method"), Body: q.text("body"), Headers: s.headers(q["headers"]),
+		ArgsToJSONBody: s.flag(q, "argsToJsonBody", "requestTemplate.argsToJsonBody", false),
+		ArgsToURLParam: s.flag(q, "argsToUrlParam", "requestTemplate.argsToUrlParam", false),
+		ArgsToFormBody: s.flag(q, "argsToFormBody", "requestTemplate.argsToFormBody", false),
+		Security:       storedSecurity(q.object("security")),
+	}
+	p := m.object("responseTemplate")
+	t.Response = ResponseTemplate{Body: p.text("body"), PrependBody: p.text("prependBody"), AppendBody: p.text("appendBody")}
+	t.ErrorResponse = m.text("errorResponseTemplate")
+	t.Security = storedSecurity(m.object("security"))
+	where := map[string]string{}
+	for name := range m.object("argsPosition") {
+		position := strings.ToLower(m.object("argsPosition").text(name))
+		if position != "" && !contains(positions, position) {
+			s.reject("argsPosition."+shown(name), "%s", positionFault(position))
+		}
+		where[name] = position
+	}
+	t.Args = argsOfSchema(t.InputSchema, where, t.Request.URL)
+}
+
+// headers reads a list of {key, value}, or an object, in the document's order.
+func (s *stored) headers(v gjson.Result) []KeyValue {
+	var list []KeyValue
+	add := func(key, value string) {
+		switch why := headerFault(key); {
+		case key == "":
+		case why != "":
+			s.warn("requestTemplate.headers", "ignored: %s", why)
+		default:
+			list = append(list, KeyValue{Key: key, Value: value})
+		}
+	}
+	switch {
+	case v.IsArray():
+		v.ForEach(func(_, one gjson.Result) bool {
+			m := membersOf(one)
+			add(m.text("key"), m.text("value"))
+			return true
+		})
+	case v.IsObject():
+		m := membersOf(v)
+		done := map[string]bool{}
+		v.ForEach(func(k, _ gjson.Result) bool {
+			if name := k.String(); !done[name] {
+				done[name] = true
+				add(strings.Clone(name), m.text(name))
+			}
+			return true
+		})
+	}
+	return list
+}

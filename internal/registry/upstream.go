@@ -1,0 +1,53 @@
+package registry
+
+import "slices"
+
+// ParseUpstream reads a proxy-upstreams document. The Upstream is nil where it is rejected.
+func ParseUpstream(dataID string, content []byte) (*Upstream, []Rejection) {
+	r, name, root, ok := open(GroupUpstreams, dataID, content)
+	if !ok {
+		return nil, r.found
+	}
+	o := r.object(root, "", "securitySchemes", "security", "timeout", "tls", "forwardHeaders")
+	if o == nil {
+		return nil, r.found
+	}
+	u := &Upstream{Service: name, SecuritySchemes: readSchemes(o), Timeout: o.duration("timeout"), TLS: readTLS(o), ForwardHeaders: readForwardHeaders(o)}
+	u.Security = readSecurity(o, "security", "id", "credential")
+	checkSchemes(r, "securitySchemes", u.SecuritySchemes)
+	if Rejects(r.found) {
+		return nil, r.found
+	}
+	return u, r.found
+}
+
+// WithUpstream gives a copy of d with what u adds to its backend. What u says beats the service's own
+// document; header lists add up; a scheme of u replaces the service's of the same id. A nil u changes nothing.
+func (d *Definition) WithUpstream(u *Upstream) *Definition {
+	c := *d
+	if u == nil {
+		return &c
+	}
+	if u.Timeout > 0 {
+		c.Backend.Timeout = u.Timeout
+	}
+	if u.TLS != nil {
+		c.Backend.TLS = u.TLS
+	}
+	if u.Security != nil {
+		c.Backend.Security = u.Security
+	}
+	c.Backend.ForwardHeaders = slices.Clone(d.Backend.ForwardHeaders)
+	for _, h := range u.ForwardHeaders {
+		if !slices.Contains(c.Backend.ForwardHeaders, h) {
+			c.Backend.ForwardHeaders = append(c.Backend.ForwardHeaders, h)
+		}
+	}
+	c.SecuritySchemes = slices.Clone(u.SecuritySchemes)
+	for _, s := range d.SecuritySchemes {
+		if !slices.ContainsFunc(u.SecuritySchemes, func(o SecurityScheme) bool { return o.ID == s.ID }) {
+			c.SecuritySchemes = append(c.SecuritySchemes, s)
+		}
+	}
+	return &c
+}
