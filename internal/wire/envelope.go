@@ -1,0 +1,486 @@
+package wire
+
+// Kind is what a message is to JSON-RPC.
+type Kind uint8
+
+// Kinds of messages.
+const (
+	Request      Kind = iota + 1 // method and id
+	Notification                 // method, no id
+	Response                     // result or error
+)
+
+// Envelope is what the proxy reads of one message. Slices point into the scanned body, or, where an escape had to be
+// decoded, into memory of the Envelope; both are valid until the next Scan into it. Raw means JSON as it was written.
+type Envelope struct {
+	Kind   Kind
+	Method string // decoded; one of the Method and Notification constants if known
+
+	ID     []byte // raw string or number; nil where absent. A Response with an error may have null
+	Params []byte // raw object; nil where absent or null
+	Result []byte // raw; nil where absent
+	Error  []byte // raw; nil where absent
+
+	// Name is what the method acts on, decoded: params.name of tools/call and prompts/get, params.uri of resources/read,
+	// resources/subscribe and resources/unsubscribe. Never nil for the five, though it may be empty.
+	Name []byte
+
+	Arguments     []byte // raw params.arguments of any kind; nil where absent or null
+	Meta          []byte // raw params._meta object; nil where absent or null
+	ProgressToken []byte // raw params._meta.progressToken, or params.progressToken of notifications/progress
+	Cursor        []byte // raw params.cursor
+	CancelID      []byte // raw params.requestId (notifications/cancelled)
+	Level         []byte // raw params.level (logging/setLevel)
+	Ref           []byte // raw params.ref (completion/complete)
+	Argument      []byte // raw params.argument (completion/complete)
+	Notifications []byte // raw params.notifications (subscriptions/listen)
+	Capabilities  []byte // raw params.capabilities (initialize)
+	ClientInfo    []byte // raw params.clientInfo (initialize) or that of _meta
+	TaskID        []byte // raw params.taskId
+
+	// Version is the revision the message names itself, decoded: _meta's if there, else params.protocolVersion of
+	// initialize; nil if neither is a string.
+	Version     []byte
+	MetaVersion bool // Version is from _meta: the sign of the modern era
+	// ClientCapabilities is the raw object in _meta, which every modern request has; nil if absent or no object.
+	ClientCapabilities []byte
+
+	scratch []byte // what decoded names live in; kept from scan to scan
+}
+
+// Errors that Scan gives for JSON that is no message to let through.
+var (
+	errBatch    = Batch.Error(true, "")
+	errDepth    = scanError(InvalidRequest, "Invalid Request: nested deeper than 128 levels")
+	errObject   = scanError(InvalidRequest, "Invalid Request: a message must be an object")
+	errVersion  = scanError(InvalidRequest, `Invalid Request: jsonrpc must be "2.0"`)
+	errID       = scanError(InvalidRequest, "Invalid Request: id must be a string or a number")
+	errMethod   = scanError(InvalidRequest, "Invalid Request: method must be a plain string, spelled exactly as the protocol has it")
+	errShape    = scanError(InvalidRequest, "Invalid Request: a message has either a method or one of result and error")
+	errNames    = scanError(InvalidRequest, "Invalid Request: the names of a message may be given once each, spelled exactly as the protocol has them")
+	errParams   = scanError(InvalidParams, "Invalid params: params and _meta must be objects")
+	errInParams = scanError(InvalidParams, "Invalid params: the names in params and _meta may be given once each, spelled exactly as the protocol has them")
+	errName     = scanError(InvalidParams, "Invalid params: name must be a string without NUL and lone surrogates")
+	errURI      = scanError(InvalidParams, "Invalid params: uri must be a string without NUL and lone surrogates")
+	errRevision = scanError(InvalidParams, "Invalid params: protocolVersion must be a plain string")
+)
+
+// scanError makes a shared error. What Scan refuses is 400 in both eras: nobody could have answered it.
+func scanError(r Refusal, message string) *Error { return r.Error(true, message) }
+
+// Scan reads one message into e, or says as an *Error why it must not go on to a backend. The whole of body must be valid
+// JSON in UTF-8, one object, nested at most MaxDepth deep, without a byte order mark or anything behind it.
+//
+// Names that the protocol gives a meaning in the envelope, params and params._meta may occur once and only in their exact
+// spelling there: decoders that match names without case (encoding/json), let the first or the last duplicate win, or drop
+// underscores would otherwise see another message than we. Escapes in names are decoded first. Unknown names are the
+// backend's affair, as is everything inside arguments.
+//
+// After an error only e.ID is of use: the id to answer to, or nil if there is no certain one.
+func Scan(body []byte, e *Envelope) error {
+	*e = Envelope{scratch: e.scratch[:0]}
+	s := scanner{lexer: lexer{b: body}, e: e}
+	i := s.space(0)
+	switch {
+	case i == len(body):
+		return syntaxError(i, whyEnd)
+	case body[i] == '[':
+		return errBatch
+	case body[i] != '{':
+		if i = s.value(i, 0); i < 0 {
+			return s.err()
+		}
+		return errObject
+	}
+	if i = s.object(i, levelEnvelope); i < 0 {
+		e.ID = nil
+		return s.err()
+	}
+	if i = s.space(i); i != len(body) {
+		e.ID = nil
+		return syntaxError(i, whyTrail)
+	}
+	if err := s.finish(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// level is a place whose names we read: the envelope, its params, their _meta.
+type level int
+
+const (
+	levelEnvelope level = iota
+	levelParams
+	levelMeta
+)
+
+// text is a string found at a level: its raw content and whether there is anything to decode in it.
+type text struct {
+	raw     []byte
+	escaped bool
+	found   bool // the field was there and a string
+}
+
+type scanner struct {
+	lexer
+	e       *Envelope
+	refused *Error    // the first thing wrong with valid JSON; the scan goes on, as broken JSON is the graver fault
+	seen    [3]uint32 // fields met, per level
+
+	jsonrpc, method, name, uri, version, metaVersion text
+	idNull                                           bool
+	paramsToken                                      []byte
+}
+
+func (s *scanner) refuse(err *Error) {
+	if s.refused == nil {
+		s.refused = err
+	}
+}
+
+// object reads the object that begins at i and whose names are those of a level.
+func (s *scanner) object(i int, at level) int {
+	b := s.b
+	if i = s.space(i + 1); i < len(b) && b[i] == '}' {
+		return i + 1
+	}
+	for {
+		var f field
+		if i, f = s.field(i, at); i < 0 {
+			return -1
+		}
+		begin := i
+		if f != unknown {
+			i = s.known(i, at, f)
+		} else {
+			i = s.value(i, int(at)+1)
+		}
+		if i < 0 {
+			return -1
+		}
+		if at == levelEnvelope && f != unknown {
+			s.keepEnvelope(f, b[begin:i])
+		}
+		if i = s.space(i); i >= len(b) {
+			return s.fail(i, whyEnd)
+		}
+		switch b[i] {
+		case '}':
+			return i + 1
+		case ',':
+			i = s.space(i + 1)
+		default:
+			return s.fail(i, whyComma)
+		}
+	}
+}
+
+// field reads a name and its colon and tells which of the level's it is. It refuses what some decoder could take for one.
+func (s *scanner) field(i int, at level) (int, field) {
+	if i >= len(s.b) {
+		return s.fail(i, whyEnd), unknown
+	}
+	if s.b[i] != '"' {
+		return s.fail(i, whyName), unknown
+	}
+	end, escaped := s.str(i + 1)
+	if end < 0 {
+		return -1, unknown
+	}
+	name := s.b[i+1 : end-1]
+	if escaped {
+		mark := len(s.e.scratch)
+		decoded, ok := appendDecoded(s.e.scratch, name)
+		if !ok {
+			s.refuse(namesError(at))
+		}
+		s.e.scratch = decoded[:mark] // the room is free again once the field is known
+		name = decoded[mark:]
+	}
+	var f field
+	switch at {
+	case levelEnvelope:
+		f = envelopeField(name)
+	case levelParams:
+		f = paramsField(name)
+	case levelMeta:
+		f = metaField(name)
+	}
+	switch bit := uint32(1) << f; {
+	case f == unknown:
+		if isVariant(name, at) {
+			s.refuse(namesError(at))
+		}
+	case s.seen[at]&bit != 0:
+		s.refuse(namesError(at))
+		if at == levelEnvelope && f == fieldID {
+			s.idNull, s.e.ID = false, nil
+		}
+		f = unknown // checked, not read
+	default:
+		s.seen[at] |= bit
+	}
+	return s.colon(end), f
+}
+
+func namesError(at level) *Error {
+	if at == levelEnvelope {
+		return errNames
+	}
+	return errInParams
+}
+
+func isVariant(name []byte, at level) bool {
+	var buf [maxFolded]byte
+	f, ok := fold(&buf, name)
+	if !ok {
+		return false
+	}
+	switch at {
+	case levelEnvelope:
+		return foldedEnvelope(f)
+	case levelParams:
+		return foldedParams(f) && !(string(f) == "meta" && string(name) == "meta") // an extension's own, not _meta misspelt
+	default:
+		return foldedMeta(f)
+	}
+}
+
+// known reads the value of a field we know and keeps what Envelope has a place for.
+func (s *scanner) known(i int, at level, f field) int {
+	var end int
+	var escaped bool
+	begin := i
+	if begin >= len(s.b) {
+		return s.fail(begin, whyEnd)
+	}
+	first := s.b[begin]
+	switch {
+	case first == '"':
+		end, escaped = s.str(begin + 1)
+	case first == '{' && at == levelEnvelope && f == fieldParams:
+		end = s.object(begin, levelParams)
+	case first == '{' && at == levelParams && f == fieldMeta:
+		end = s.object(begin, levelMeta)
+	default:
+		end = s.value(begin, int(at)+1)
+	}
+	if end < 0 {
+		return -1
+	}
+	raw := s.b[begin:end]
+	var t text
+	if first == '"' {
+		t = text{raw: raw[1 : len(raw)-1], escaped: escaped, found: true}
+	}
+	switch at {
+	case levelEnvelope:
+		switch f {
+		case fieldJSONRPC:
+			s.jsonrpc = t
+		case fieldMethod:
+			s.method = t
+		}
+	case levelParams:
+		s.keepParams(f, raw, t)
+	case levelMeta:
+		s.keepMeta(f, raw, t)
+	}
+	return end
+}
+
+func (s *scanner) keepEnvelope(f field, raw []byte) {
+	switch f {
+	case fieldID:
+		switch c := raw[0]; {
+		case c == '"' || c == '-' || '0' <= c && c <= '9':
+			s.e.ID = raw
+		case c == 'n':
+			s.idNull = true
+		default:
+			s.refuse(errID)
+		}
+	case fieldParams:
+		switch raw[0] {
+		case '{':
+			s.e.Params = raw
+		case 'n':
+		default:
+			s.refuse(errParams)
+		}
+	case fieldResult:
+		s.e.Result = raw
+	case fieldError:
+		s.e.Error = raw
+	}
+}
+
+func (s *scanner) keepParams(f field, raw []byte, t text) {
+	e := s.e
+	switch f {
+	case fieldName:
+		s.name = t
+	case fieldURI:
+		s.uri = t
+	case fieldArguments:
+		if raw[0] != 'n' {
+			e.Arguments = raw
+		}
+	case fieldMeta:
+		switch raw[0] {
+		case '{':
+			e.Meta = raw
+		case 'n':
+		default:
+			s.refuse(errParams)
+		}
+	case fieldCursor:
+		e.Cursor = raw
+	case fieldRequestID:
+		e.CancelID = raw
+	case fieldProtocolVersion:
+		s.version = t
+	case fieldCapabilities:
+		e.Capabilities = raw
+	case fieldClientInfo:
+		e.ClientInfo = raw
+	case fieldLevel:
+		e.Level = raw
+	case fieldRef:
+		e.Ref = raw
+	case fieldArgument:
+		e.Argument = raw
+	case fieldNotifications:
+		e.Notifications = raw
+	case fieldParamsProgressToken:
+		s.paramsToken = raw
+	case fieldTaskID:
+		e.TaskID = raw
+	}
+}
+
+func (s *scanner) keepMeta(f field, raw []byte, t text) {
+	switch f {
+	case fieldProgressToken:
+		s.e.ProgressToken = raw
+	case fieldMetaVersion:
+		s.metaVersion = t
+	case fieldMetaCapabilities:
+		if raw[0] == '{' {
+			s.e.ClientCapabilities = raw
+		}
+	case fieldMetaClientInfo:
+		s.e.ClientInfo = raw
+	}
+}
+
+// finish decides what the message is, once all of it is known to be JSON.
+func (s *scanner) finish() error {
+	e := s.e
+	if s.refused != nil {
+		return s.refused
+	}
+	if v, ok := s.decode(s.jsonrpc); !ok || string(v) != "2.0" {
+		return errVersion
+	}
+	hasMethod := s.seen[levelEnvelope]&(1<<fieldMethod) != 0
+	answers := 0
+	if e.Result != nil {
+		answers++
+	}
+	if e.Error != nil {
+		answers++
+	}
+	if !hasMethod {
+		return s.finishResponse(answers)
+	}
+	if answers > 0 {
+		return errShape
+	}
+	if s.idNull {
+		return errID
+	}
+	m, ok := s.decode(s.method)
+	if !ok {
+		return errMethod
+	}
+	if e.Method = intern(m); e.Method == "" {
+		if methodVariant(m) {
+			return errMethod
+		}
+		e.Method = string(m)
+	}
+	if e.Kind = Notification; e.ID != nil {
+		e.Kind = Request
+	}
+	return s.finishParams()
+}
+
+func (s *scanner) finishResponse(answers int) error {
+	e := s.e
+	e.Kind = Response
+	switch {
+	case answers != 1 || e.Params != nil:
+		return errShape
+	case e.ID == nil && e.Error == nil:
+		return errID // JSON-RPC 2.0, 5: only an error may answer an id that could not be read
+	case e.ID == nil && s.idNull:
+		e.ID = nullID
+	case e.ID == nil:
+		return errID
+	}
+	return nil
+}
+
+var nullID = []byte("null")
+
+func (s *scanner) finishParams() error {
+	e := s.e
+	ok := true
+	switch e.Method {
+	case MethodToolsCall, MethodPromptsGet:
+		if e.Name, ok = s.decode(s.name); !ok {
+			return errName
+		}
+	case MethodResourcesRead, MethodResourcesSubscribe, MethodResourcesUnsubscribe:
+		if e.Name, ok = s.decode(s.uri); !ok {
+			return errURI
+		}
+	case NotificationProgress:
+		e.ProgressToken = s.paramsToken
+	}
+	switch {
+	case s.metaVersion.found:
+		e.Version, ok = s.decode(s.metaVersion)
+		e.MetaVersion = true
+	case e.Method == MethodInitialize && s.version.found:
+		e.Version, ok = s.decode(s.version)
+	}
+	if !ok {
+		return errRevision
+	}
+	return nil
+}
+
+// decode gives the text of a string, or false for one that decoders disagree on or that was not there.
+func (s *scanner) decode(t text) ([]byte, bool) {
+	if !t.found {
+		return nil, false
+	}
+	if !t.escaped {
+		return t.raw, true
+	}
+	mark := len(s.e.scratch)
+	out, ok := appendDecoded(s.e.scratch, t.raw)
+	if !ok {
+		return nil, false
+	}
+	for _, c := range out[mark:] {
+		if c == 0 {
+			return nil, false // where C strings end and others do not
+		}
+	}
+	s.e.scratch = out
+	return out[mark:len(out):len(out)], true
+}

@@ -1,0 +1,272 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"io"
+)
+
+// ErrEventTooLarge says that an event did not end within the reader's limit. The stream cannot be read further.
+var ErrEventTooLarge = errors.New("read event: larger than the limit")
+
+// Event is one block of an event stream, up to and with the empty line that ends it. Its slices are valid until the next
+// call of Next.
+type Event struct {
+	ID    []byte // of an id line in this block; nil if there is none or its value holds a NUL
+	Name  []byte // of the event line; nil means "message"
+	Data  []byte // data lines joined with line feeds; nil if there is none
+	Retry []byte // digits of a retry line; nil if there is none
+	Raw   []byte // the bytes as they came
+	// Comment tells that the block has no fields, only comments or nothing: a keep-alive, to be passed on at once.
+	Comment bool
+}
+
+const (
+	eventRoom    = 4 << 10  // what an idle stream holds
+	eventRoomMax = 64 << 10 // what is given back after a large event
+)
+
+// EventReader cuts an event stream into events as the WHATWG HTML standard (9.2.6) reads them: lines end with CR LF, LF or
+// CR; a byte order mark may begin the stream; a block that the stream's end cuts off is dropped. Memory is bounded by the
+// largest allowed event. It is not for concurrent use.
+type EventReader struct {
+	r     io.Reader
+	max   int
+	buf   []byte
+	start int // where the current block begins in buf
+	line  int // where the current line begins
+	scan  int // how far the current line was searched for its end
+	end   int // how much of buf is filled
+	data  []byte
+	err   error // of the reader, given when the buffered events are used up
+
+	begun  bool // the byte order mark, if any, is behind us
+	skipLF bool // the last line ended with CR: a line feed here belongs to it
+	text   int  // where the current block's own lines begin: behind a byte order mark or a late line feed
+}
+
+// NewEventReader reads events of at most maxEvent bytes from r. Where a block ends with CR, Next does not wait for the line
+// feed that may follow; it then begins the next Raw, so that the concatenation of all Raw is always the stream.
+func NewEventReader(r io.Reader, maxEvent int) *EventReader {
+	return &EventReader{r: r, max: maxEvent}
+}
+
+// Next gives the next event. Blocks without data come too, as they carry ids and keep-alives. Errors: io.EOF at the end,
+// ErrEventTooLarge, or the reader's own.
+func (e *EventReader) Next() (Event, error) {
+	e.begin()
+	for {
+		empty, found := e.nextLine()
+		switch {
+		case empty && e.line-e.start > e.max:
+			e.err = ErrEventTooLarge
+			e.end = e.start
+			return Event{}, e.err
+		case empty:
+			ev := e.parse(e.buf[e.text:e.line])
+			ev.Raw = e.buf[e.start:e.line:e.line]
+			e.start = e.line
+			return ev, nil
+		case found:
+			continue
+		}
+		if err := e.fill(); err != nil {
+			return Event{}, err
+		}
+	}
+}
+
+// begin gives back the memory of a large event.
+func (e *EventReader) begin() {
+	if cap(e.data) > eventRoomMax {
+		e.data = nil
+	}
+	if e.start == e.end {
+		e.start, e.line, e.scan, e.end = 0, 0, 0, 0
+		if len(e.buf) > eventRoomMax {
+			e.buf = nil
+		}
+	}
+	e.text = e.start
+}
+
+// nextLine finds the end of a line in the buffer. found: there is one; empty: it is the one that ends the block.
+func (e *EventReader) nextLine() (empty, found bool) {
+	if e.skipLF && e.line < e.end {
+		e.skipLF = false
+		if e.buf[e.line] == '\n' {
+			e.skip(1)
+		}
+	}
+	if !e.begun && !e.mark() {
+		return false, false
+	}
+	n := lineEnd(e.buf[e.scan:e.end])
+	if n < 0 {
+		e.scan = e.end
+		return false, false
+	}
+	n += e.scan
+	empty = n == e.line
+	next := n + 1
+	if e.buf[n] == '\r' {
+		if next < e.end && e.buf[next] == '\n' {
+			next++
+		} else {
+			e.skipLF = next == e.end
+		}
+	}
+	e.line, e.scan = next, next
+	return empty, true
+}
+
+// skip passes over bytes before a line; before the first one they are none of the block's text.
+func (e *EventReader) skip(n int) {
+	if e.text == e.line {
+		e.text += n
+	}
+	e.line += n
+	e.scan = max(e.scan, e.line)
+}
+
+// mark skips a byte order mark at the very beginning; false means that too little has come to tell.
+func (e *EventReader) mark() bool {
+	const bom = "\xef\xbb\xbf"
+	head := e.buf[:min(e.end, len(bom))]
+	if len(head) < len(bom) && e.err == nil && string(head) == bom[:len(head)] {
+		return false
+	}
+	e.begun = true
+	if string(head) == bom {
+		e.skip(len(bom))
+	}
+	return true
+}
+
+// lineEnd finds the first CR or LF.
+func lineEnd(b []byte) int {
+	const step = 4 << 10 // bounds how far a stream whose lines end in CR alone is searched for line feeds in vain
+	for from := 0; from < len(b); from += step {
+		part := b[from:min(from+step, len(b))]
+		n := bytes.IndexByte(part, '\n')
+		if n >= 0 {
+			part = part[:n]
+		}
+		if r := bytes.IndexByte(part, '\r'); r >= 0 {
+			return from + r
+		}
+		if n >= 0 {
+			return from + n
+		}
+	}
+	return -1
+}
+
+// cutLine gives the first line of b without its end, and what follows.
+func cutLine(b []byte) (line, rest []byte) {
+	n := lineEnd(b)
+	if n < 0 {
+		return b, nil
+	}
+	rest = b[n+1:]
+	if b[n] == '\r' && len(rest) > 0 && rest[0] == '\n' {
+		rest = rest[1:]
+	}
+	return b[:n:n], rest
+}
+
+// cutField gives the name and the value of a line; comments have no name.
+func cutField(line []byte) (name, value []byte) {
+	n := bytes.IndexByte(line, ':')
+	if n < 0 {
+		return line, nil
+	}
+	name, value = line[:n], line[n+1:]
+	if len(value) > 0 && value[0] == ' ' {
+		value = value[1:]
+	}
+	return name, value
+}
+
+// parse reads the lines of a whole block.
+func (e *EventReader) parse(block []byte) Event {
+	ev := Event{Comment: true}
+	lines := 0
+	for len(block) > 0 {
+		var line []byte
+		line, block = cutLine(block)
+		name, value := cutField(line)
+		if len(name) == 0 {
+			continue
+		}
+		ev.Comment = false
+		switch string(name) {
+		case "data":
+			switch lines++; lines {
+			case 1:
+				ev.Data = emptyNotNil(value)
+				continue
+			case 2:
+				e.data = append(e.data[:0], ev.Data...)
+			}
+			e.data = append(append(e.data, '\n'), value...)
+			ev.Data = e.data
+		case "event":
+			ev.Name = emptyNotNil(value)
+		case "id":
+			if bytes.IndexByte(value, 0) < 0 {
+				ev.ID = emptyNotNil(value)
+			}
+		case "retry":
+			if len(value) > 0 && digits(value, 0) == len(value) {
+				ev.Retry = value
+			}
+		}
+	}
+	return ev
+}
+
+func emptyNotNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// fill reads more, making room first.
+func (e *EventReader) fill() error {
+	if e.err != nil {
+		return e.err
+	}
+	if e.end-e.start > e.max {
+		e.err = ErrEventTooLarge
+		return e.err
+	}
+	if e.end == len(e.buf) {
+		e.room()
+	}
+	for range 100 { // as bufio does with readers that give nothing and no error
+		n, err := e.r.Read(e.buf[e.end:])
+		e.end += n
+		e.err = err
+		if n > 0 {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	e.err = io.ErrNoProgress
+	return e.err
+}
+
+// room moves the current block to the front, or doubles the buffer if that gains too little.
+func (e *EventReader) room() {
+	held := e.buf[e.start:e.end]
+	if len(held) > len(e.buf)/2 || len(e.buf) == 0 {
+		e.buf = make([]byte, min(max(eventRoom, 2*len(e.buf)), e.max+eventRoom))
+	}
+	copy(e.buf, held)
+	e.text, e.line, e.scan, e.end = e.text-e.start, e.line-e.start, e.scan-e.start, e.end-e.start
+	e.start = 0
+}
