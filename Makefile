@@ -1,0 +1,54 @@
+# Everything that people and CI do here. `make` or `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := bin/nacos-mcp-proxy
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+GOFILES := $(shell git ls-files -co --exclude-standard '*.go' 2>/dev/null)
+
+.PHONY: help
+help: ## list these targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/nacos-mcp-proxy
+	go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/nacos-mcp-proxy
+
+.PHONY: run
+run: ## start the proxy with its example and a demo backend; prints a curl line that works
+	@scripts/run
+
+.PHONY: test
+test: ## run all tests, with the race detector and on a real Nacos that it starts and ends
+	@scripts/test
+
+.PHONY: quick
+quick: ## run the tests that need no Nacos
+	NMP_TEST_NACOS=off go test -count=1 ./...
+
+.PHONY: full
+full: lint test e2e ## everything CI runs
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck, shell syntax
+	@scripts/lint
+
+.PHONY: fmt
+fmt: ## format the code
+	gofmt -w $(GOFILES)
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (default 20s) each
+	@scripts/fuzz
+
+.PHONY: nacos
+nacos: ## start a real Nacos and print its console's URL and login
+	@scripts/nacos/start --auth
+
+.PHONY: bench
+bench: ## measure against a baseline in the same run
+	@scripts/bench
+
+.PHONY: e2e
+e2e: ## end-to-end tests with real clients against a real Nacos
+	@scripts/e2e
