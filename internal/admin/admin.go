@@ -1,0 +1,112 @@
+// Package admin answers operators: health, metrics and what the proxy knows and rejects.
+// It must never show a key, a digest or a credential, and never be reachable from elsewhere than loopback without a token.
+package admin
+
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
+)
+
+// Source is how the proxy stands with where its configuration comes from.
+type Source struct {
+	Kind       string     `json:"kind"`
+	Connected  bool       `json:"connected"`
+	Stale      bool       `json:"stale"`
+	StaleSince *time.Time `json:"staleSince,omitempty"`
+	LastChange *time.Time `json:"lastChange,omitempty"`
+	Server     string     `json:"server,omitempty"`
+	Problems   []string   `json:"problems,omitempty"`
+}
+
+// Replica tells replicas apart.
+type Replica struct {
+	ID      string    `json:"id"`
+	Started time.Time `json:"started"`
+	Listen  string    `json:"listen"`
+}
+
+// Status is the answer of GET /status.
+type Status struct {
+	Version   string                   `json:"version"`
+	Ready     bool                     `json:"ready"`
+	Source    Source                   `json:"source"`
+	Pending   int                      `json:"pendingValidations"`
+	Documents []catalog.DocumentStatus `json:"documents"`
+	Services  []catalog.ServiceStatus  `json:"services"`
+	Consumers []catalog.ConsumerStatus `json:"consumers"`
+	Store     any                      `json:"store,omitempty"`
+	Replica   Replica                  `json:"replica"`
+}
+
+// Options of the admin handler.
+type Options struct {
+	Token   string // empty: none is needed
+	Ready   func() bool
+	Status  func() Status
+	Access  func(service string) (any, bool) // who may call what; false if there is no such service
+	Metrics http.Handler
+}
+
+// Handler gives /livez, /readyz, /metrics, /status and, for profiles, /debug/pprof/.
+func Handler(o Options) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !o.Ready() {
+			text(w, http.StatusServiceUnavailable, "not ready: the configuration has not arrived yet, see /status")
+			return
+		}
+		text(w, http.StatusOK, "ok")
+	})
+	guarded := http.NewServeMux()
+	guarded.Handle("GET /metrics", o.Metrics)
+	guarded.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, o.Status()) })
+	guarded.HandleFunc("GET /status/access", func(w http.ResponseWriter, r *http.Request) {
+		table, ok := o.Access(r.URL.Query().Get("service"))
+		if !ok {
+			answer(w, http.StatusNotFound, map[string]string{"error": "no such service; GET /status lists them"})
+			return
+		}
+		answer(w, http.StatusOK, table)
+	})
+	guarded.HandleFunc("GET /debug/pprof/", pprof.Index)
+	guarded.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	guarded.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	mux.Handle("/", authorized(o.Token, guarded))
+	return mux
+}
+
+// authorized asks for the token where there is one. Health needs none: probes rarely can send it.
+func authorized(token string, next http.Handler) http.Handler {
+	if token == "" {
+		return next
+	}
+	want := []byte("Bearer " + token)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), want) != 1 {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			answer(w, http.StatusUnauthorized, map[string]string{"error": "send admin.token as Authorization: Bearer"})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func text(w http.ResponseWriter, status int, line string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(line + "\n"))
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	_ = e.Encode(v)
+}

@@ -1,0 +1,230 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
+)
+
+// Backends opens the way to a service's backend.
+type Backends interface {
+	Open(service string, b registry.Backend) (*upstream.Backend, error)
+}
+
+// Options of a Catalog.
+type Options struct {
+	Services    int  // how many compiled services are kept
+	DefaultOpen bool // what a service without grants document is
+	Backends    Backends
+	Convert     func(secrets convert.Secrets) convert.Options
+	// CredentialGroups are the groups whose documents templates may refer to.
+	CredentialGroups []string
+	// Secrets given by boot configuration, besides those in documents.
+	Env, Files []string
+	// OnAccept hands over what was accepted and what was deleted, to be kept for the next start. It must not block.
+	OnAccept func(accepted []*Document, deleted []nacos.Key)
+	// OnWants hands over the documents to watch besides the groups, whenever that set changes.
+	OnWants func([]nacos.Key)
+	// OnSwap runs after every published Index, on the writer's goroutine.
+	OnSwap func(Delta)
+	Log    *slog.Logger
+
+	logged map[nacos.Key]string // MD5 of the rejected version that was logged last
+}
+
+// Delta names what differs between two Indexes.
+type Delta struct {
+	Index     *Index
+	Services  map[string]bool
+	Consumers map[string]bool
+}
+
+// Catalog follows documents. Make one with New, feed it with Apply and Synced, end it with Close.
+type Catalog struct {
+	options  Options
+	current  atomic.Pointer[Index]
+	compiled *lru.Cache[*Variant, *Compiled]
+	flight   singleflight.Group
+	secrets  *secrets
+	cancel   context.CancelFunc
+	done     sync.WaitGroup
+
+	mu      sync.Mutex // guards the queue below; never held while building
+	queue   []nacos.Change
+	checked []checkedVariant
+	synced  bool
+	wake    chan struct{}
+
+	checks  []*Variant    // definitions to validate
+	unread  chan struct{} // there are checks
+	pending atomic.Int64  // definitions not validated yet
+}
+
+// New gives a Catalog that knows nothing yet. initial is what a store kept from an earlier run; it is in force when
+// New returns.
+func New(o Options, initial []nacos.Change) (*Catalog, error) {
+	if o.Services <= 0 {
+		return nil, fmt.Errorf("make catalog: cache.services must be positive, is %d", o.Services)
+	}
+	o.logged = map[nacos.Key]string{}
+	c := &Catalog{options: o, wake: make(chan struct{}, 1), unread: make(chan struct{}, 1)}
+	c.secrets = &secrets{catalog: c, groups: o.CredentialGroups, env: o.Env, files: o.Files}
+	var err error
+	c.compiled, err = lru.NewWithEvict(o.Services, func(_ *Variant, x *Compiled) { x.release() })
+	if err != nil {
+		return nil, fmt.Errorf("make catalog: %w", err)
+	}
+	c.current.Store(newIndex())
+	w := &writer{
+		options: &c.options, catalog: c, manifests: map[string]map[nacos.Key]bool{},
+		sources: map[registry.KeySource]int{}, disputed: map[nacos.Key]bool{},
+		wants: wants{byOwner: map[string][]nacos.Key{}, byKey: map[nacos.Key]map[string]bool{}},
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	c.cancel = cancel
+	c.done.Go(func() { c.runChecks(ctx) })
+	if len(initial) > 0 {
+		// Specs and tools find their manifest's service only once it is known.
+		slices.SortStableFunc(initial, func(a, b nacos.Change) int { return rank(a.Key.Group) - rank(b.Key.Group) })
+		w.apply(initial, nil, true)
+	}
+	c.done.Go(func() { w.run(ctx) })
+	return c, nil
+}
+
+func rank(group string) int {
+	switch group {
+	case registry.GroupSpecs, registry.GroupTools:
+		return 0
+	}
+	return 1
+}
+
+// Close ends the writer and gives compiled services back.
+func (c *Catalog) Close() {
+	c.cancel()
+	c.done.Wait()
+	c.compiled.Purge()
+}
+
+// Index gives the current Index; never nil, never waits.
+func (c *Catalog) Index() *Index { return c.current.Load() }
+
+// Apply queues changes; they are in force about 50 ms later.
+func (c *Catalog) Apply(changes []nacos.Change) {
+	c.mu.Lock()
+	c.queue = append(c.queue, changes...)
+	c.mu.Unlock()
+	signal(c.wake)
+}
+
+// Synced says that the source has been read whole.
+func (c *Catalog) Synced() {
+	c.mu.Lock()
+	c.synced = true
+	c.mu.Unlock()
+	signal(c.wake)
+}
+
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+func (c *Catalog) take() (changes []nacos.Change, checked []checkedVariant, synced bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	changes, c.queue = c.queue, nil
+	checked, c.checked = c.checked, nil
+	return changes, checked, c.synced
+}
+
+// publish swaps the Index and lets everybody know. Variants in use are compiled before, so that no call waits.
+func (c *Catalog) publish(next *Index, fresh []*Variant, b *build) {
+	old := c.Index()
+	var gone []*Variant
+	for name := range b.touched {
+		before := old.Service(name)
+		if before == nil {
+			continue
+		}
+		after := next.Service(name)
+		for _, v := range before.variants() {
+			if after != nil && (after.Latest == v || after.Others[v.Version] == v) {
+				continue
+			}
+			if !c.compiled.Contains(v) {
+				continue
+			}
+			gone = append(gone, v)
+			if after != nil && after.Latest != nil && !c.compiled.Contains(after.Latest) {
+				if x, err := c.compile(after.Latest); err == nil {
+					c.compiled.Add(after.Latest, x)
+				}
+			}
+		}
+	}
+	c.current.Store(next)
+	for _, v := range gone {
+		c.compiled.Remove(v)
+	}
+	if c.options.OnAccept != nil {
+		c.options.OnAccept(b.accepted(), b.removed)
+	}
+	if b.w.wants.changed && c.options.OnWants != nil {
+		b.w.wants.changed = false
+		c.options.OnWants(b.w.wants.keys())
+	}
+	if c.options.OnSwap != nil {
+		c.options.OnSwap(Delta{Index: next, Services: b.touched, Consumers: b.people})
+	}
+	c.mu.Lock()
+	c.checks = append(c.checks, fresh...)
+	c.pending.Store(int64(len(c.checks)))
+	c.mu.Unlock()
+	signal(c.unread)
+}
+
+// accepted are the changed documents whose newest version is in force.
+func (b *build) accepted() []*Document {
+	return slices.DeleteFunc(slices.Clone(b.changed), func(d *Document) bool { return d.State == Rejected })
+}
+
+var errNoDefinition = errors.New("no definition")
+
+func firstError(rejections []registry.Rejection) error {
+	for _, r := range rejections {
+		if !r.Warning {
+			return r
+		}
+	}
+	return nil
+}
+
+// logRejected logs a rejected document once per version.
+func (o *Options) logRejected(doc *Document) {
+	if o.logged[doc.Key] == doc.MD5 {
+		return
+	}
+	o.logged[doc.Key] = doc.MD5
+	for _, r := range doc.Rejections {
+		if r.Warning {
+			continue
+		}
+		o.Log.Warn("document rejected", "reason", r.Error(), "inForce", doc.GoodMD5 != "")
+	}
+}

@@ -1,0 +1,149 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
+)
+
+// Compiled is a variant made ready for calls. Release it when the call is over.
+type Compiled struct {
+	Definition *registry.Definition // without its tools' templates: those are in Service
+	Service    *convert.Service     // nil for passed-through services
+	Backend    *upstream.Backend    // nil for converted services whose tools all have absolute URLs or need no backend
+
+	uses atomic.Int64 // 1 for the LRU and 1 per call
+}
+
+func (x *Compiled) acquire() bool {
+	for {
+		n := x.uses.Load()
+		if n == 0 {
+			return false
+		}
+		if x.uses.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+func (x *Compiled) release() {
+	if x.uses.Add(-1) == 0 && x.Backend != nil {
+		x.Backend.Close()
+	}
+}
+
+// Release gives it back after a call.
+func (x *Compiled) Release() { x.release() }
+
+// Compiled gives v ready for calls, compiling it if need be; however many ask, it is compiled once.
+func (c *Catalog) Compiled(v *Variant) (*Compiled, error) {
+	for {
+		if x, ok := c.compiled.Get(v); ok && x.acquire() {
+			return x, nil
+		}
+		_, err, _ := c.flight.Do(fmt.Sprintf("%p", v), func() (any, error) {
+			if c.compiled.Contains(v) {
+				return nil, nil
+			}
+			x, err := c.compile(v)
+			if err != nil {
+				return nil, err
+			}
+			c.compiled.Add(v, x)
+			return nil, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (c *Catalog) compile(v *Variant) (*Compiled, error) {
+	def, _, err := v.definition()
+	if err != nil {
+		return nil, err
+	}
+	x := &Compiled{Definition: def}
+	x.uses.Store(1)
+	if v.Kind.Converted() {
+		x.Service, _ = convert.Compile(def, c.options.Convert(c.secrets))
+		slim := *def
+		slim.Tools = nil
+		x.Definition = &slim
+	}
+	if x.Backend, err = c.options.Backends.Open(v.Service, def.Backend); err != nil {
+		return nil, fmt.Errorf("open backend of %s: %w", v.Service, err)
+	}
+	return x, nil
+}
+
+// CompiledCount is how many services are compiled now.
+func (c *Catalog) CompiledCount() int { return c.compiled.Len() }
+
+// IsCompiled tells whether v is compiled now, without touching the LRU's order.
+func (c *Catalog) IsCompiled(v *Variant) (*Compiled, bool) { return c.compiled.Peek(v) }
+
+// Pending is how many definitions still wait for their validation.
+func (c *Catalog) Pending() int { return int(c.pending.Load()) }
+
+// checkedVariant is what compiling a variant for validation alone found.
+type checkedVariant struct {
+	variant    *Variant
+	rejections []registry.Rejection
+}
+
+// runChecks validates definitions one by one, whether or not anybody ever calls them.
+func (c *Catalog) runChecks(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.unread:
+		}
+		for v := c.nextCheck(); v != nil && ctx.Err() == nil; v = c.nextCheck() {
+			if found := c.validate(v); len(found) > 0 {
+				c.mu.Lock()
+				c.checked = append(c.checked, checkedVariant{v, found})
+				c.mu.Unlock()
+				signal(c.wake)
+			}
+		}
+	}
+}
+
+func (c *Catalog) nextCheck() *Variant {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pending.Store(int64(len(c.checks)))
+	if len(c.checks) == 0 {
+		c.checks = nil
+		return nil
+	}
+	v := c.checks[0]
+	c.checks = c.checks[1:]
+	return v
+}
+
+// validate compiles v and throws the result away but for what was wrong with it.
+func (c *Catalog) validate(v *Variant) []registry.Rejection {
+	def, found, err := v.definition()
+	if err != nil {
+		return found
+	}
+	if def.Kind.Converted() {
+		_, more := convert.Compile(def, c.options.Convert(c.secrets))
+		found = append(found, more...)
+	}
+	source := v.source()
+	for i := range found {
+		if found[i].Group == "" {
+			found[i].Group, found[i].DataID = source.Key.Group, source.Key.DataID
+		}
+	}
+	return found
+}

@@ -1,0 +1,173 @@
+// Package catalog is the live view of all documents: it follows them, keeps the current immutable Index and compiles
+// services on demand into an LRU.
+// It must never let a bad or missing document disturb another one, nor make a reader of the Index wait.
+package catalog
+
+import (
+	"iter"
+	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/access"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
+)
+
+// Index is everything known at one moment. It is never changed after it was published.
+type Index struct {
+	docs      *table[nacos.Key, *Document]
+	services  *table[string, *Service]
+	consumers *table[string, *registry.Consumer]
+	keys      *table[[32]byte, Holder]
+	sources   []registry.KeySource
+	synced    bool
+	serial    uint64
+}
+
+func newIndex() *Index {
+	return &Index{
+		docs:      newTable[nacos.Key, *Document](),
+		services:  newTable[string, *Service](),
+		consumers: newTable[string, *registry.Consumer](),
+		keys:      newTable[[32]byte, Holder](),
+	}
+}
+
+// Holder is the consumer that holds a key.
+type Holder struct {
+	Consumer *registry.Consumer
+	Key      *registry.Key
+}
+
+// Service gives a service by name, served or not; nil if no document defines it.
+func (x *Index) Service(name string) *Service {
+	s, _ := x.services.get(name)
+	return s
+}
+
+// Services iterates over all services in no order.
+func (x *Index) Services() iter.Seq2[string, *Service] { return x.services.all() }
+
+// Consumer gives a consumer by name, nil if there is none.
+func (x *Index) Consumer(name string) *registry.Consumer {
+	c, _ := x.consumers.get(name)
+	return c
+}
+
+// Consumers iterates over all consumers in no order.
+func (x *Index) Consumers() iter.Seq2[string, *registry.Consumer] { return x.consumers.all() }
+
+// Holder gives the holder of the key with this SHA-256 digest, whatever state it is in.
+func (x *Index) Holder(digest [32]byte) (Holder, bool) { return x.keys.get(digest) }
+
+// KeySources are the places besides the boot configuration's where some consumer may present a key.
+func (x *Index) KeySources() []registry.KeySource { return x.sources }
+
+// Document gives what is known of one document, nil if it does not exist.
+func (x *Index) Document(key nacos.Key) *Document {
+	d, _ := x.docs.get(key)
+	return d
+}
+
+// Documents iterates over all documents in no order.
+func (x *Index) Documents() iter.Seq2[nacos.Key, *Document] { return x.docs.all() }
+
+// Synced tells whether the source has been read whole at least once, or a last-known-good store was.
+func (x *Index) Synced() bool { return x.synced }
+
+// Serial grows with every published Index.
+func (x *Index) Serial() uint64 { return x.serial }
+
+// State is what became of a document's newest version.
+type State string
+
+// States of documents.
+const (
+	Applied  State = "applied"
+	Rejected State = "rejected" // an earlier version may still be in force
+	Ignored  State = "ignored"  // fine, but something else takes precedence or it cannot be served
+)
+
+// Document is what is known of one document. It is immutable.
+type Document struct {
+	Key        nacos.Key
+	MD5        string    // of the newest version
+	State      State     // of the newest version
+	Since      time.Time // since when MD5 and State are what they are
+	Rejections []registry.Rejection
+	GoodMD5    string // of the version in force; empty if none is
+
+	good  []byte // the version in force
+	value any    // what was read from it, by group; nil if there is none in force
+
+	noted    *Document     // the record that this one repeats with more Rejections; variants are made of that one
+	disputed *nacos.Change // the version rejected because of another consumer's key, to be tried again
+}
+
+// Service is a name under which clients find tools, with all that is decided before a call: access and versions.
+type Service struct {
+	Name        string
+	Kind        registry.Kind
+	Protocol    string
+	Description string
+	NotServed   string // why it is not, empty if it is
+	Deprecated  bool
+	Access      *access.Table
+	Latest      *Variant            // nil if NotServed
+	Others      map[string]*Variant // by version: those that the grants document lists
+
+	manifest *Document
+}
+
+// Variant gives the version asked for, the latest for "". Nil if there is none or the grants do not list it.
+func (s *Service) Variant(version string) *Variant {
+	if version == "" || s.Latest != nil && version == s.Latest.Version {
+		return s.Latest
+	}
+	return s.Others[version]
+}
+
+// Variant is one version of a service with the documents it is made of. Its identity changes with any of them.
+type Variant struct {
+	Service string
+	Version string
+	Kind    registry.Kind
+	Tools   []string // names, in document order; for passed-through services those that documents mention
+
+	own      *Document // kinds 1 and 2
+	manifest *Document // kinds 3 and 4, with spec and tools
+	spec     *Document
+	tools    *Document
+	upstream *Document // may be nil
+}
+
+// sameDocuments tells whether v is made of the same documents as o, so that o can stay in its place.
+func (v *Variant) sameDocuments(o *Variant) bool {
+	return o != nil && v.Service == o.Service && v.Version == o.Version && same(v.own, o.own) &&
+		sameManifest(v.manifest, o.manifest) && same(v.spec, o.spec) && same(v.tools, o.tools) && same(v.upstream, o.upstream)
+}
+
+// same tells whether two records are of the same version of a document, however many notes were added to one.
+func same(a, b *Document) bool {
+	return a == b || a != nil && b != nil && a.plain() == b.plain()
+}
+
+func (d *Document) plain() *Document {
+	if d.noted != nil {
+		return d.noted
+	}
+	return d
+}
+
+// sameManifest ignores edits of a manifest that do not change this version, such as a new version beside it.
+func sameManifest(a, b *Document) bool {
+	if a == b {
+		return true
+	}
+	if a == nil || b == nil {
+		return false
+	}
+	x, _ := a.value.(*registry.Manifest)
+	y, _ := b.value.(*registry.Manifest)
+	return x != nil && y != nil && x.ID == y.ID && x.Name == y.Name && x.Protocol == y.Protocol &&
+		x.Description == y.Description && x.Status == y.Status && x.Enabled == y.Enabled
+}

@@ -1,0 +1,205 @@
+package catalog
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/access"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
+)
+
+// DocumentStatus is what /status says of one document.
+type DocumentStatus struct {
+	Group    string    `json:"group"`
+	DataID   string    `json:"dataId"`
+	MD5      string    `json:"md5"`
+	State    State     `json:"state"`
+	Error    string    `json:"error,omitempty"`
+	Line     int       `json:"line,omitempty"`
+	Since    time.Time `json:"since"`
+	Faults   []Fault   `json:"faults,omitempty"`   // all that was found, warnings too
+	InForce  string    `json:"inForce,omitempty"`  // MD5 of the earlier version that is still in force
+	Comments string    `json:"comments,omitempty"` // why it has no effect yet
+}
+
+// Fault is one thing wrong with a document.
+type Fault struct {
+	Line    int    `json:"line,omitempty"`
+	Tool    string `json:"tool,omitempty"`
+	Field   string `json:"field,omitempty"`
+	Message string `json:"message"`
+	Warning bool   `json:"warning,omitempty"`
+}
+
+// ServiceStatus is what /status says of one service.
+type ServiceStatus struct {
+	Name       string           `json:"name"`
+	Kind       registry.Kind    `json:"kind"`
+	Version    string           `json:"version,omitempty"`
+	Versions   []string         `json:"versions,omitempty"`
+	Protocol   string           `json:"protocol"`
+	Enabled    bool             `json:"enabled"`
+	NotServed  string           `json:"notServed,omitempty"`
+	Deprecated bool             `json:"deprecated,omitempty"`
+	Auth       string           `json:"auth"`
+	Tools      []string         `json:"tools"`
+	Compiled   bool             `json:"compiled"`
+	Instances  []InstanceStatus `json:"instances,omitempty"`
+}
+
+// InstanceStatus is what /status says of one instance of a compiled service's backend.
+type InstanceStatus struct {
+	Address string `json:"address"`
+	Healthy bool   `json:"healthy"`
+	Ejected bool   `json:"ejected"`
+}
+
+// ConsumerStatus is what /status says of one consumer. It holds neither keys nor digests.
+type ConsumerStatus struct {
+	Name    string      `json:"name"`
+	Enabled bool        `json:"enabled"`
+	Keys    []KeyStatus `json:"keys"`
+}
+
+// KeyStatus is what /status says of one key.
+type KeyStatus struct {
+	ID    string `json:"id"`
+	State string `json:"state"`
+	Plain bool   `json:"plain,omitempty"` // the document holds the key itself instead of its digest
+}
+
+// DocumentStatuses gives all documents, sorted by group and data id.
+func (c *Catalog) DocumentStatuses() []DocumentStatus {
+	x := c.Index()
+	all := make([]DocumentStatus, 0, x.docs.size)
+	for _, d := range x.Documents() {
+		all = append(all, x.documentStatus(d))
+	}
+	slices.SortFunc(all, func(a, b DocumentStatus) int {
+		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.DataID, b.DataID))
+	})
+	return all
+}
+
+func (x *Index) documentStatus(d *Document) DocumentStatus {
+	s := DocumentStatus{Group: d.Key.Group, DataID: d.Key.DataID, MD5: d.MD5, State: d.State, Since: d.Since.UTC()}
+	for _, r := range d.Rejections {
+		s.Faults = append(s.Faults, Fault{Line: r.Line, Tool: r.Tool, Field: r.Field, Message: r.Message, Warning: r.Warning})
+		if !r.Warning && s.Error == "" {
+			s.Error, s.Line = r.Message, r.Line
+		}
+	}
+	if d.State == Rejected && d.GoodMD5 != "" {
+		s.InForce = d.GoodMD5
+	}
+	if d.State == Applied {
+		x.explainUseless(d, &s)
+	}
+	return s
+}
+
+// explainUseless says why a document that was accepted has no effect.
+func (x *Index) explainUseless(d *Document, s *DocumentStatus) {
+	name := trimExtension(d.Key.DataID)
+	switch d.Key.Group {
+	case registry.GroupManifests:
+		m := d.value.(*registry.Manifest)
+		service := x.Service(m.Name)
+		switch {
+		case service != nil && service.manifest == nil:
+			s.State, s.Error = Rejected, "the name "+m.Name+" is taken by "+registry.GroupServices+"/"+m.Name+".yaml"
+		case service != nil && service.manifest.Key != d.Key:
+			s.State, s.Error = Rejected, "the name "+m.Name+" is taken by "+service.manifest.Key.String()+", whose id is smaller"
+		case service != nil && service.NotServed != "":
+			s.State, s.Comments = Ignored, service.NotServed
+		}
+	case registry.GroupGrants, registry.GroupUpstreams:
+		if x.Service(name) == nil {
+			s.State, s.Comments = Ignored, "kept for a service that does not exist yet"
+		}
+	}
+	if s.State == Applied && x.shadowed(d.Key, name) {
+		s.State, s.Error = Rejected, "another document of the same name takes precedence (.yaml before .yml before .json)"
+	}
+}
+
+// shadowed tells whether a document of ours is overridden by one of the same name with another extension.
+func (x *Index) shadowed(key nacos.Key, name string) bool {
+	switch key.Group {
+	case registry.GroupServices, registry.GroupGrants, registry.GroupUpstreams, registry.GroupConsumers, registry.GroupCredentials:
+	default:
+		return false
+	}
+	for _, ext := range extensions {
+		dataID := name + ext
+		if dataID == key.DataID {
+			return false
+		}
+		if _, ok := x.docs.get(nacos.Key{Group: key.Group, DataID: dataID}); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// ServiceStatuses gives all services, sorted by name.
+func (c *Catalog) ServiceStatuses() []ServiceStatus {
+	x := c.Index()
+	all := make([]ServiceStatus, 0, x.services.size)
+	for _, s := range x.Services() {
+		all = append(all, c.serviceStatus(s))
+	}
+	slices.SortFunc(all, func(a, b ServiceStatus) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+func (c *Catalog) serviceStatus(s *Service) ServiceStatus {
+	st := ServiceStatus{
+		Name: s.Name, Kind: s.Kind, Protocol: s.Protocol, Enabled: s.NotServed == "", NotServed: s.NotServed,
+		Deprecated: s.Deprecated, Auth: "required", Tools: []string{},
+	}
+	if s.Access.Open() {
+		st.Auth = "disabled"
+	}
+	if s.Latest == nil {
+		return st
+	}
+	st.Version = s.Latest.Version
+	st.Tools = append(st.Tools, s.Latest.Tools...)
+	for version := range s.Others {
+		st.Versions = append(st.Versions, version)
+	}
+	slices.Sort(st.Versions)
+	var compiled *Compiled
+	if compiled, st.Compiled = c.compiled.Peek(s.Latest); st.Compiled && compiled.Backend != nil {
+		st.Instances = instances(compiled.Backend)
+	}
+	return st
+}
+
+func instances(b *upstream.Backend) []InstanceStatus {
+	var all []InstanceStatus
+	for _, in := range b.Instances() {
+		all = append(all, InstanceStatus{Address: in.Address, Healthy: in.Healthy, Ejected: in.Ejected})
+	}
+	return all
+}
+
+// ConsumerStatuses gives all consumers, sorted by name, with their keys' states at the time now.
+func (c *Catalog) ConsumerStatuses(now time.Time) []ConsumerStatus {
+	x := c.Index()
+	all := make([]ConsumerStatus, 0, x.consumers.size)
+	for _, p := range x.Consumers() {
+		s := ConsumerStatus{Name: p.Name, Enabled: p.Enabled, Keys: []KeyStatus{}}
+		for i := range p.Keys {
+			k := &p.Keys[i]
+			s.Keys = append(s.Keys, KeyStatus{ID: k.ID, State: access.KeyState(p, k, now.UnixNano()).String(), Plain: k.Plain})
+		}
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b ConsumerStatus) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}

@@ -1,0 +1,252 @@
+package catalog
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
+)
+
+// coalesce is how long the writer collects changes before it builds an Index: long enough that the documents of one
+// publish are applied together, short beside the second within which an edit must hold.
+const coalesce = 50 * time.Millisecond
+
+// writer is the one goroutine that builds Indexes. Its fields belong to it alone.
+type writer struct {
+	options   *Options
+	catalog   *Catalog
+	manifests map[string]map[nacos.Key]bool // by service name: the manifests that carry it
+	sources   map[registry.KeySource]int    // custom places for keys, counted over consumers
+	disputed  map[nacos.Key]bool            // consumer documents rejected for a key that another one holds
+	wants     wants
+}
+
+// build is the making of one Index from the one before.
+type build struct {
+	w         *writer
+	docs      *edit[nacos.Key, *Document]
+	services  *edit[string, *Service]
+	consumers *edit[string, *registry.Consumer]
+	keys      *edit[[32]byte, Holder]
+	dirty     map[string]bool // services to put together anew
+	touched   map[string]bool // services that changed
+	people    map[string]bool // consumers that changed
+	changed   []*Document     // to be stored
+	removed   []nacos.Key
+	retry     bool // a key became free: look again at disputed consumers
+}
+
+func (w *writer) begin(x *Index) *build {
+	return &build{
+		w: w, docs: x.docs.edit(), services: x.services.edit(), consumers: x.consumers.edit(), keys: x.keys.edit(),
+		dirty: map[string]bool{}, touched: map[string]bool{}, people: map[string]bool{},
+	}
+}
+
+// run applies what is queued until ctx ends.
+func (w *writer) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.catalog.wake:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(coalesce):
+		}
+		changes, checked, synced := w.catalog.take()
+		w.apply(changes, checked, synced)
+	}
+}
+
+// apply makes and publishes the Index that holds these changes.
+func (w *writer) apply(changes []nacos.Change, checked []checkedVariant, synced bool) {
+	old := w.catalog.Index()
+	b := w.begin(old)
+	now := time.Now()
+	for _, ch := range changes {
+		b.change(ch, now)
+	}
+	if b.retry {
+		b.retryDisputed(now)
+	}
+	for name := range b.dirty {
+		b.service(name)
+	}
+	for _, c := range checked {
+		b.note(c)
+	}
+	if len(changes) == 0 && len(checked) == 0 && (!synced || old.synced) {
+		return
+	}
+	next := &Index{
+		docs: b.docs.current(), services: b.services.current(), consumers: b.consumers.current(), keys: b.keys.current(),
+		sources: slices.Collect(maps.Keys(w.sources)), synced: old.synced || synced, serial: old.serial + 1,
+	}
+	fresh := b.freshVariants(old)
+	w.catalog.publish(next, fresh, b)
+}
+
+// freshVariants are those in touched services that the old Index did not have.
+func (b *build) freshVariants(old *Index) []*Variant {
+	var fresh []*Variant
+	for name := range b.touched {
+		s, ok := b.services.get(name)
+		if !ok {
+			continue
+		}
+		before := old.Service(name)
+		for _, v := range s.variants() {
+			if before == nil || before.Latest != v && before.Others[v.Version] != v {
+				fresh = append(fresh, v)
+			}
+		}
+	}
+	return fresh
+}
+
+func (s *Service) variants() []*Variant {
+	var all []*Variant
+	if s.Latest != nil {
+		all = append(all, s.Latest)
+	}
+	for _, v := range s.Others {
+		all = append(all, v)
+	}
+	return all
+}
+
+func (b *build) change(ch nacos.Change, now time.Time) {
+	old, _ := b.docs.get(ch.Key)
+	if ch.Deleted {
+		if old == nil {
+			return
+		}
+		b.docs.remove(ch.Key)
+		b.removed = append(b.removed, ch.Key)
+		b.forget(old)
+		b.follow(ch.Key, nil)
+		return
+	}
+	if sameContent(old, ch) {
+		return
+	}
+	doc := b.w.read(ch, old, now)
+	b.docs.set(ch.Key, doc)
+	b.changed = append(b.changed, doc)
+	if doc.value == nil || old == nil || doc.value != old.value {
+		b.forget(old)
+	}
+	b.follow(ch.Key, doc)
+	if doc.State == Rejected {
+		b.w.options.logRejected(doc)
+	}
+}
+
+// forget undoes what an earlier version of a document put into the writer's own maps.
+func (b *build) forget(old *Document) {
+	if old == nil {
+		return
+	}
+	if m, ok := old.value.(*registry.Manifest); ok {
+		delete(b.w.manifests[m.Name], old.Key)
+		if len(b.w.manifests[m.Name]) == 0 {
+			delete(b.w.manifests, m.Name)
+			b.w.wants.set("manifest "+m.Name, nil)
+		}
+		b.dirty[m.Name] = true
+	}
+}
+
+// follow marks what a document's new version (nil: deleted) changes.
+func (b *build) follow(key nacos.Key, doc *Document) {
+	switch key.Group {
+	case registry.GroupServices, registry.GroupUpstreams, registry.GroupGrants:
+		b.dirty[trimExtension(key.DataID)] = true
+	case registry.GroupManifests:
+		if doc == nil || doc.value == nil {
+			return
+		}
+		m := doc.value.(*registry.Manifest)
+		if b.w.manifests[m.Name] == nil {
+			b.w.manifests[m.Name] = map[nacos.Key]bool{}
+		}
+		b.w.manifests[m.Name][key] = true
+		b.dirty[m.Name] = true
+	case registry.GroupSpecs, registry.GroupTools:
+		for owner := range b.w.wants.owners(key) {
+			if name, ok := strings.CutPrefix(owner, "manifest "); ok {
+				b.dirty[name] = true
+			}
+		}
+	case registry.GroupConsumers:
+		b.consumer(key, doc)
+	}
+}
+
+func trimExtension(dataID string) string {
+	for _, ext := range extensions {
+		if name, ok := strings.CutSuffix(dataID, ext); ok {
+			return name
+		}
+	}
+	return dataID
+}
+
+// note attaches to its document what compiling a variant found, unless the document has changed since.
+func (b *build) note(c checkedVariant) {
+	doc := c.variant.source()
+	current, ok := b.docs.get(doc.Key)
+	if !ok || !same(current, doc) || len(c.rejections) == 0 {
+		return
+	}
+	noted := *doc
+	noted.Rejections = append(slices.Clone(doc.plain().Rejections), c.rejections...)
+	// The variant goes on with the record that it was made of; only readers of the document see the new one.
+	noted.noted = doc.plain()
+	b.docs.set(doc.Key, &noted)
+	b.w.options.logRejected(&noted)
+}
+
+// wants counts who needs which documents to be watched.
+type wants struct {
+	byOwner map[string][]nacos.Key
+	byKey   map[nacos.Key]map[string]bool
+	changed bool
+}
+
+func (w *wants) set(owner string, keys []nacos.Key) {
+	before := w.byOwner[owner]
+	if slices.Equal(before, keys) {
+		return
+	}
+	for _, k := range before {
+		delete(w.byKey[k], owner)
+		if len(w.byKey[k]) == 0 {
+			delete(w.byKey, k)
+			w.changed = true
+		}
+	}
+	for _, k := range keys {
+		if w.byKey[k] == nil {
+			w.byKey[k] = map[string]bool{}
+			w.changed = true
+		}
+		w.byKey[k][owner] = true
+	}
+	if len(keys) == 0 {
+		delete(w.byOwner, owner)
+	} else {
+		w.byOwner[owner] = keys
+	}
+}
+
+func (w *wants) owners(key nacos.Key) map[string]bool { return w.byKey[key] }
+
+func (w *wants) keys() []nacos.Key { return slices.Collect(maps.Keys(w.byKey)) }

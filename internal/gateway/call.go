@@ -1,0 +1,326 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/access"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/session"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
+)
+
+const (
+	headerSession  = "Mcp-Session-Id"
+	headerVersion  = "Mcp-Protocol-Version" // canonical form of MCP-Protocol-Version
+	headerRetry    = "Retry-After"
+	maxKeptBody    = 64 << 10 // larger buffers are not kept for the next call
+	contentTypeKey = "Content-Type"
+)
+
+// call is one request on its way. Calls are pooled: nothing may keep a pointer into one after finish.
+type call struct {
+	g     *Gateway
+	w     http.ResponseWriter
+	r     *http.Request
+	start time.Time
+	now   int64 // of start, unix nanoseconds
+
+	name, version string // as asked for
+	index         *catalog.Index
+	service       *catalog.Service
+	variant       *catalog.Variant
+	identity      identity
+	open          bool // the service's switch is off
+	decision      access.Decision
+	session       *session.Session
+	env           wire.Envelope
+	body          []byte
+	out           []byte
+	modern        bool
+	ticket        access.Ticket
+
+	// for the audit log
+	allowed bool
+	reason  string
+	detail  string
+	status  int
+	written int64
+}
+
+func (c *call) reset(g *Gateway, w http.ResponseWriter, r *http.Request, name, version string) {
+	start := time.Now()
+	*c = call{
+		g: g, w: w, r: r, start: start, now: start.UnixNano(), name: name, version: version,
+		index: g.options.Catalog.Index(), env: c.env, body: c.body[:0], out: c.out[:0],
+	}
+	c.env.Method, c.env.Name, c.env.ID, c.env.Arguments = "", nil, nil, nil
+}
+
+// finish audits the call and gives it back.
+func (c *call) finish() {
+	c.ticket.Release()
+	g := c.g
+	if m := g.options.Metrics; m != nil {
+		m.observe(c)
+	}
+	if g.options.Audit.wants(c.allowed) {
+		g.options.Audit.Write(c.record())
+	}
+	if cap(c.body) > maxKeptBody || cap(c.out) > maxKeptBody {
+		c.body, c.out = nil, nil
+	}
+	c.g, c.w, c.r, c.index, c.service, c.variant, c.session = nil, nil, nil, nil, nil, nil, nil
+	g.calls.Put(c)
+}
+
+func (c *call) record() *Record {
+	r := &Record{
+		Time: c.start, Service: c.name, Version: c.version, Method: c.env.Method, Allowed: c.allowed, Reason: c.reason,
+		Status: c.status, Bytes: c.written, Duration: time.Since(c.start), RequestID: c.env.ID,
+		TraceID: traceID(c.r.Header.Get("Traceparent")), Client: c.g.clientAddress(c.r), Detail: c.detail,
+	}
+	if r.Method == "" {
+		r.Method = c.r.Method
+	}
+	if c.identity.consumer != nil {
+		r.Consumer = c.identity.consumer.Name
+	}
+	if c.identity.key != nil {
+		r.KeyID = c.identity.key.ID
+	}
+	if c.env.Method == wire.MethodToolsCall {
+		r.Tool = c.env.Name
+		if c.g.options.AuditArguments {
+			r.Arguments = c.env.Arguments
+		}
+	}
+	if c.variant != nil && r.Version == "" {
+		r.Version = c.variant.Version
+	}
+	return r
+}
+
+// traceID is the second field of a traceparent (W3C Trace Context, section 3.2).
+func traceID(traceparent string) string {
+	if len(traceparent) < 35 || traceparent[2] != '-' {
+		return ""
+	}
+	return traceparent[3:35]
+}
+
+// refuse answers with a refusal of the proxy's own and notes why.
+func (c *call) refuse(r wire.Refusal, message string) {
+	c.refuseError(r.Error(c.modern, message))
+}
+
+func (c *call) refuseError(e *wire.Error) {
+	c.status = e.Status
+	if c.reason == "" || c.allowed {
+		c.reason = e.Message
+	}
+	c.allowed = c.allowed && e.Refusal >= wire.NotReady
+	c.written = int64(refuse(c.w, c.env.ID, e))
+}
+
+// deny is a refusal by authorization, with its reason for the audit log.
+func (c *call) deny(r wire.Refusal, reason string) {
+	c.allowed, c.reason = false, reason
+	c.refuse(r, "")
+}
+
+// admit authenticates and authorizes: whether the caller may do anything at all with this service.
+func (c *call) admit() bool {
+	if !c.index.Synced() {
+		c.refuse(wire.NotReady, "")
+		return false
+	}
+	if c.g.options.Stale != nil {
+		if why, stale := c.g.options.Stale(); stale {
+			c.refuse(wire.NotReady, why)
+			return false
+		}
+	}
+	c.service = c.index.Service(c.name)
+	served := c.service != nil && c.service.NotServed == ""
+	c.open = served && c.service.Access.Open()
+	if c.open {
+		c.allowed, c.reason = true, "switch off"
+	} else if !c.authenticate() {
+		return false
+	}
+	if !served {
+		c.deny(wire.NoGrant, "no such service, or not served")
+		return false
+	}
+	if !c.open {
+		c.decision = c.service.Access.Service(c.identity.consumer, c.now)
+		if !c.decision.Allowed {
+			c.deny(wire.NoGrant, c.decision.Reason.String())
+			return false
+		}
+		c.allowed, c.reason = true, c.decision.Reason.String()
+	}
+	if c.variant = c.service.Variant(c.version); c.variant == nil {
+		c.deny(wire.NoGrant, "no such version, or the grants document does not list it")
+		return false
+	}
+	return c.openSession()
+}
+
+func (c *call) authenticate() bool {
+	c.identity = c.g.identify(c.r, c.index, c.now)
+	if c.identity.consumer == nil {
+		c.deny(wire.NoKey, c.identity.problem)
+		return false
+	}
+	return true
+}
+
+// openSession reads the session id where there is one. Sealed ids are of use to the consumer, service and version alone
+// that they were made for.
+func (c *call) openSession() bool {
+	id := c.r.Header.Get(headerSession)
+	if c.modern = wire.Modern(c.r.Header.Get(headerVersion)); id == "" || c.modern {
+		return true
+	}
+	s, err := c.g.options.Sealer.Open(id)
+	if err != nil || !s.For(c.name, c.variant.Version, c.consumerName()) {
+		c.refuse(wire.UnknownSession, "")
+		return false
+	}
+	c.session = &s
+	return true
+}
+
+func (c *call) consumerName() string {
+	if c.identity.consumer == nil {
+		return ""
+	}
+	return c.identity.consumer.Name
+}
+
+// restricted tells whether the caller may see and call only some tools.
+func (c *call) restricted() bool { return !c.open && c.decision.Level == access.LevelTool }
+
+// mayCall decides on one tool.
+func (c *call) mayCall(tool []byte) bool {
+	return c.open || c.service.Access.Tool(c.identity.consumer, tool, c.now).Allowed
+}
+
+// post reads the message, decides on its method and passes it on.
+func (c *call) post() {
+	if !c.readBody() {
+		return
+	}
+	if err := wire.Scan(c.body, &c.env); err != nil {
+		c.refuseScan(err)
+		return
+	}
+	c.modern = wire.ModernRequest(c.r.Header, &c.env)
+	if !c.limit() {
+		return
+	}
+	if c.variant.Kind.Converted() {
+		c.converted()
+		return
+	}
+	c.passthrough()
+}
+
+func (c *call) refuseScan(err error) {
+	var e *wire.Error
+	if !errors.As(err, &e) {
+		c.refuse(wire.Internal, "")
+		return
+	}
+	c.allowed = false
+	c.refuseError(e)
+}
+
+// readBody reads the request's body within its limits of size and time.
+func (c *call) readBody() bool {
+	if ct := c.r.Header.Get(contentTypeKey); ct != "" && ct != "application/json" {
+		if media, _, err := mime.ParseMediaType(ct); err != nil || media != "application/json" {
+			c.refuse(wire.UnsupportedMedia, "")
+			return false
+		}
+	}
+	limit := c.g.options.RequestBody
+	if c.r.ContentLength > limit {
+		c.tooLarge()
+		return false
+	}
+	if c.g.options.BodyTime > 0 {
+		control := http.NewResponseController(c.w)
+		_ = control.SetReadDeadline(c.start.Add(c.g.options.BodyTime))
+		defer func() { _ = control.SetReadDeadline(time.Time{}) }()
+	}
+	if n := int(c.r.ContentLength); n > 0 && cap(c.body) < n {
+		c.body = make([]byte, 0, n+1)
+	}
+	for {
+		if len(c.body) == cap(c.body) {
+			c.body = append(c.body, 0)[:len(c.body)]
+		}
+		n, err := c.r.Body.Read(c.body[len(c.body):cap(c.body)])
+		c.body = c.body[:len(c.body)+n]
+		switch {
+		case int64(len(c.body)) > limit:
+			c.tooLarge()
+			return false
+		case err == io.EOF:
+			return true
+		case err != nil:
+			c.w.Header().Set("Connection", "close")
+			c.refuse(wire.NotJSON, "The request body could not be read in time")
+			return false
+		}
+	}
+}
+
+func (c *call) tooLarge() {
+	c.w.Header().Set("Connection", "close")
+	c.refuse(wire.BodyTooLarge, "Request body too large: at most "+strconv.FormatInt(c.g.options.RequestBody, 10)+" bytes")
+}
+
+// limit applies the rate limits of the consumer, of the service and of the tool.
+func (c *call) limit() bool {
+	if c.g.options.Limiter == nil || c.env.Kind != wire.Request || c.env.Method == wire.MethodPing {
+		return true
+	}
+	var tool []byte
+	if c.env.Method == wire.MethodToolsCall {
+		tool = c.env.Name
+	}
+	ticket, wait, ok := c.g.options.Limiter.Admit(c.service.Access, c.name, c.identity.consumer, tool, c.start)
+	if ok {
+		c.ticket = ticket
+		return true
+	}
+	seconds := max(1, int64((wait+time.Second-1)/time.Second))
+	c.w.Header().Set(headerRetry, strconv.FormatInt(seconds, 10))
+	c.deny(wire.TooManyRequests, "rate limit")
+	return false
+}
+
+// write sends a whole JSON answer.
+func (c *call) write(status int, body []byte) {
+	h := c.w.Header()
+	h[contentTypeKey] = jsonType
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	c.status = status
+	c.w.WriteHeader(status)
+	n, _ := c.w.Write(body)
+	c.written = int64(n)
+}
+
+var jsonType = []string{"application/json"}
+
+// hidden tells whether a tool is off for everyone, service grants included.
+func hidden(def *registry.Definition, tool []byte) bool { return def.Hidden[string(tool)] }

@@ -1,0 +1,286 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/session"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
+)
+
+// listTTL is for how long a modern client may go on with a list, in milliseconds: as long as an edit may take to hold.
+const listTTL = "1000"
+
+// converted answers a message to a service of HTTP tools.
+func (c *call) converted() {
+	if err := wire.CheckHeaders(c.r.Header, &c.env); err != nil {
+		c.refuseError(err)
+		return
+	}
+	if !c.versionSpoken() {
+		return
+	}
+	if c.env.Kind != wire.Request {
+		c.notified()
+		return
+	}
+	switch c.env.Method {
+	case wire.MethodToolsCall:
+		c.callTool()
+	case wire.MethodToolsList:
+		c.listTools()
+	case wire.MethodInitialize:
+		if c.modern {
+			c.unknownMethod()
+			return
+		}
+		c.initialize()
+	case wire.MethodDiscover:
+		if !c.modern {
+			c.unknownMethod()
+			return
+		}
+		c.discover()
+	case wire.MethodListen:
+		if !c.modern {
+			c.unknownMethod()
+			return
+		}
+		c.listen()
+	default:
+		if result := wire.EmptyResult(c.env.Method, c.modern); result != nil {
+			c.result(result)
+			return
+		}
+		c.unknownMethod()
+	}
+}
+
+// versionSpoken refuses revisions that we do not speak; initialize negotiates instead.
+func (c *call) versionSpoken() bool {
+	v := c.r.Header.Get(headerVersion)
+	if v == "" || wire.IsSupported(v) || c.env.Method == wire.MethodInitialize && !c.modern {
+		return true
+	}
+	c.refuseError(wire.UnsupportedVersionError(v, wire.Supported))
+	return false
+}
+
+func (c *call) unknownMethod() {
+	c.refuseError(wire.UnknownMethodError(c.env.Method, c.modern))
+}
+
+// notified takes notifications, and answers to requests that we never make.
+func (c *call) notified() {
+	if c.env.Method == wire.NotificationCancelled && c.session != nil {
+		c.g.inflight.cancel(inflightKey(c.r.Header.Get(headerSession), c.env.CancelID))
+	}
+	c.status = http.StatusAccepted
+	c.w.WriteHeader(http.StatusAccepted)
+}
+
+func (c *call) result(result []byte) {
+	c.out = wire.AppendResult(c.out[:0], c.env.ID, result)
+	c.write(http.StatusOK, c.out)
+}
+
+func (c *call) initialize() {
+	s := session.Session{Service: c.name, Version: c.variant.Version, Consumer: c.consumerName(), Issued: c.start}
+	b := append(c.out[:0], `{"jsonrpc":"2.0","id":`...)
+	b = append(append(b, c.env.ID...), `,"result":{"protocolVersion":`...)
+	b = wire.AppendString(b, wire.Negotiate(string(c.env.Version)))
+	b = append(append(b, ','), c.capabilities()...)
+	b = append(b, `,"serverInfo":`...)
+	c.out = append(c.appendServerInfo(b), '}', '}')
+	id, err := c.g.options.Sealer.Seal(s)
+	if err != nil {
+		c.detail = err.Error()
+		c.refuse(wire.Internal, "")
+		return
+	}
+	c.w.Header().Set(headerSession, id)
+	c.write(http.StatusOK, c.out)
+}
+
+func (c *call) capabilities() string {
+	if c.modern {
+		return `"capabilities":{"tools":{"listChanged":true}}`
+	}
+	return `"capabilities":{"logging":{},"tools":{"listChanged":true}}`
+}
+
+func (c *call) appendServerInfo(b []byte) []byte {
+	b = append(b, `{"name":`...)
+	b = wire.AppendString(b, c.name)
+	version := c.variant.Version
+	if version == "" {
+		version = c.g.options.Version
+	}
+	b = append(b, `,"version":`...)
+	return append(wire.AppendString(b, version), '}')
+}
+
+func (c *call) discover() {
+	b := append(c.out[:0], `{"jsonrpc":"2.0","id":`...)
+	b = append(append(b, c.env.ID...), `,"result":{"resultType":"complete","supportedVersions":[`...)
+	for i, v := range wire.Supported {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = wire.AppendString(b, v)
+	}
+	b = append(append(b, `],`...), c.capabilities()...)
+	b = append(b, `,"ttlMs":`+listTTL+`,"cacheScope":"private","_meta":{"io.modelcontextprotocol/serverInfo":`...)
+	c.out = append(c.appendServerInfo(b), '}', '}', '}')
+	c.write(http.StatusOK, c.out)
+}
+
+func (c *call) listTools() {
+	x, ok := c.compiled()
+	if !ok {
+		return
+	}
+	defer x.Release()
+	b := append(c.out[:0], `{"jsonrpc":"2.0","id":`...)
+	b = append(append(b, c.env.ID...), `,"result":{`...)
+	if c.modern {
+		b = append(b, `"resultType":"complete",`...)
+	}
+	b = append(b, `"tools":[`...)
+	empty := len(b)
+	for _, t := range x.Service.Order {
+		if c.restricted() && !c.mayCall([]byte(t.Name)) {
+			continue
+		}
+		if len(b) > empty {
+			b = append(b, ',')
+		}
+		b = append(b, t.Entry...)
+	}
+	b = append(b, ']')
+	if c.modern {
+		b = append(b, `,"ttlMs":`+listTTL+`,"cacheScope":"private"`...)
+	}
+	c.out = append(b, '}', '}')
+	c.write(http.StatusOK, c.out)
+}
+
+// compiled gives the service ready for calls; Release it.
+func (c *call) compiled() (*catalog.Compiled, bool) {
+	x, err := c.g.options.Catalog.Compiled(c.variant)
+	if err != nil {
+		c.detail = err.Error()
+		c.refuse(wire.BackendUnavailable, "The service cannot be served now: its definition could not be compiled")
+		return nil, false
+	}
+	return x, true
+}
+
+// callTool decides on the tool, makes the HTTP request and shapes the answer.
+func (c *call) callTool() {
+	x, ok := c.compiled()
+	if !ok {
+		return
+	}
+	defer x.Release()
+	tool := x.Service.Tools[string(c.env.Name)]
+	if granted := c.mayCall(c.env.Name); tool == nil || !granted || hidden(x.Definition, c.env.Name) {
+		c.unknownTool(tool != nil && !granted)
+		return
+	}
+	ctx := c.r.Context()
+	if c.session != nil {
+		var done func()
+		ctx, done = c.g.inflight.begin(ctx, inflightKey(c.r.Header.Get(headerSession), c.env.ID))
+		defer done()
+	}
+	result, ok := c.execute(ctx, x, tool)
+	if !ok {
+		return
+	}
+	if c.modern && len(result) > 2 {
+		b := append(c.out[:0], `{"jsonrpc":"2.0","id":`...)
+		b = append(append(b, c.env.ID...), `,"result":{"resultType":"complete",`...)
+		c.out = append(append(b, result[1:]...), '}')
+		c.write(http.StatusOK, c.out)
+		return
+	}
+	c.result(result)
+}
+
+// unknownTool answers for tools that do not exist and for those the caller may not know of: byte for byte the same.
+func (c *call) unknownTool(denied bool) {
+	c.reason = "unknown tool"
+	if denied {
+		c.reason = "tool not granted"
+	}
+	c.allowed = false
+	e := wire.UnknownToolError(c.env.Name, c.modern)
+	if denied && c.g.options.RevealDenied {
+		e.Message = "Tool not granted to this key: " + string(c.env.Name)
+	}
+	reason := c.reason
+	c.refuseError(e)
+	c.reason = reason
+}
+
+// execute runs one tool. It reports false if the caller has gone and there is nobody to answer.
+func (c *call) execute(ctx context.Context, x *catalog.Compiled, tool *convert.Tool) ([]byte, bool) {
+	in := convert.Call{Arguments: c.env.Arguments, Header: c.clientHeader(), ClientIP: c.g.clientAddress(c.r)}
+	req, finished, err := tool.Request(in)
+	if err != nil {
+		c.detail = err.Error()
+		return convert.ErrorResult("the call could not be prepared: " + err.Error()), true
+	}
+	if req == nil {
+		return finished, true
+	}
+	resp, err := x.Backend.Do(ctx, &upstream.Request{
+		Method: req.Method, Path: req.URL, Host: req.Host, Header: req.Header, Body: req.Body, SecretHosts: req.SecretHosts,
+	})
+	if err != nil {
+		return c.fault(ctx, err)
+	}
+	defer resp.Body.Close()
+	body, err := resp.AppendBody(nil)
+	if err != nil {
+		return c.fault(ctx, err)
+	}
+	return tool.Result(in, resp.Status, resp.Header, body), true
+}
+
+// fault turns a backend's fault into a result; the audit log has what the client is not told.
+func (c *call) fault(ctx context.Context, err error) ([]byte, bool) {
+	c.detail = err.Error()
+	var e *upstream.Error
+	if errors.As(err, &e) {
+		c.detail = e.Detail()
+	}
+	if ctx.Err() != nil && c.r.Context().Err() != nil {
+		c.status = 499
+		c.reason = "caller went away"
+		return nil, false
+	}
+	if e == nil {
+		return convert.ErrorResult("call failed: backend fault"), true
+	}
+	return convert.ErrorResult("call failed: " + e.Error()), true
+}
+
+// clientHeader is what tools may see of the request's headers: nothing that stood where a key may stand.
+func (c *call) clientHeader() http.Header {
+	h := make(http.Header, len(c.r.Header))
+	for name, values := range c.r.Header {
+		if strings.HasPrefix(name, "Mcp-") {
+			continue
+		}
+		h[name] = values
+	}
+	c.g.strip(h, c.identity.consumer, c.index)
+	return h
+}

@@ -1,0 +1,144 @@
+// Package gateway is what clients reach: it routes, authenticates, authorizes, bounds and audits every request, answers
+// for converted services itself and hands the others to the relay.
+// It must never let a request near a backend before its decision, nor speak to a backend other than through relay and
+// upstream.
+package gateway
+
+import (
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/access"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/relay"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/session"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
+)
+
+// Options of a Gateway. Durations of 0 mean no bound.
+type Options struct {
+	Catalog        *catalog.Catalog
+	Relay          *relay.Relay
+	Sealer         *session.Sealer
+	Limiter        *access.Limiter
+	Audit          *Audit   // nil: none
+	Metrics        *Metrics // nil: none
+	Log            *slog.Logger
+	Version        string                // of this program, told to clients of converted services
+	Sources        []registry.KeySource  // where consumers without sources of their own present keys
+	RequestBody    int64                 // bytes
+	BodyTime       time.Duration         // to read a request's body
+	KeepAlive      time.Duration         // between comments on streams that the gateway itself holds open
+	AllowedHosts   []string              // values of Host; empty: any, but loopback names only on a loopback listener
+	AllowedOrigins []string              // besides the request's own
+	TrustedProxies []netip.Prefix        // whose X-Forwarded-For is believed
+	Stale          func() (string, bool) // whether configuration is too old to go by, and why
+	RevealDenied   bool                  // say "not granted" rather than "unknown" for tools
+	AuditArguments bool
+}
+
+// Gateway serves MCP clients. Make one with New; it is an http.Handler.
+type Gateway struct {
+	options  Options
+	streams  streams
+	inflight inflight
+	calls    sync.Pool // of *call
+	active   atomic.Int64
+}
+
+// New gives a Gateway.
+func New(o Options) *Gateway {
+	g := &Gateway{options: o}
+	g.calls.New = func() any { return new(call) }
+	g.streams.init()
+	return g
+}
+
+// Active is how many requests are being served now, streams included.
+func (g *Gateway) Active() int64 { return g.active.Load() }
+
+// Close ends all open streams; calls in flight go on.
+func (g *Gateway) Close() { g.streams.closeAll() }
+
+// ServeHTTP serves one request of a client.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.active.Add(1)
+	defer g.active.Add(-1)
+	if !g.hostAllowed(r) || !g.originAllowed(r) {
+		refuse(w, nil, wire.ForeignOrigin.Error(false, ""))
+		g.auditRefusal(r, "foreign host or origin", http.StatusForbidden)
+		return
+	}
+	if g.cors(w, r) {
+		return
+	}
+	path := r.URL.Path
+	if target, ok := strings.CutPrefix(path, "/mcp/"); ok {
+		name, version, _ := strings.Cut(target, "@")
+		g.serve(w, r, name, version)
+		return
+	}
+	if target, ok := strings.CutPrefix(path, "/sse/"); ok {
+		g.serveSSE(w, r, target)
+		return
+	}
+	refuse(w, nil, wire.NotFound.Error(false, "Not found: services are at /mcp/{service}"))
+}
+
+// serve takes one Streamable HTTP request through all steps, in the order that tells an outsider least:
+// authentication, authorization, session, parsing.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, name, version string) {
+	c := g.calls.Get().(*call)
+	c.reset(g, w, r, name, version)
+	defer c.finish()
+	if !c.admit() {
+		return
+	}
+	switch r.Method {
+	case http.MethodPost:
+		c.post()
+	case http.MethodGet, http.MethodDelete:
+		c.stream()
+	default:
+		w.Header().Set("Allow", "POST, GET, DELETE")
+		c.refuse(wire.MethodNotAllowed, "")
+	}
+}
+
+// refuse answers with a JSON-RPC error.
+func refuse(w http.ResponseWriter, id []byte, e *wire.Error) int {
+	var buf [512]byte
+	body := e.Append(buf[:0], id)
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	switch e.Refusal {
+	case wire.NoKey:
+		h.Set("WWW-Authenticate", "Bearer")
+	case wire.NoGrant:
+		h.Set("WWW-Authenticate", `Bearer error="insufficient_scope"`)
+	case wire.MethodNotAllowed:
+		if h.Get("Allow") == "" {
+			h.Set("Allow", "POST")
+		}
+	}
+	w.WriteHeader(e.Status)
+	n, _ := w.Write(body)
+	return n
+}
+
+// auditRefusal writes down a refusal that came before any call was made of the request.
+func (g *Gateway) auditRefusal(r *http.Request, reason string, status int) {
+	if !g.options.Audit.wants(false) {
+		return
+	}
+	g.options.Audit.Write(&Record{
+		Time: time.Now(), Method: r.Method, Reason: reason, Status: status, Client: g.clientAddress(r),
+		Service: strings.TrimPrefix(r.URL.Path, "/mcp/"),
+	})
+}
