@@ -1,0 +1,395 @@
+// Package store keeps on disk the last good bytes of every document, and the last known instances of naming services,
+// so that a proxy started while its source is away can serve what it knew.
+// It must never delay or fail an edit, nor hand out a record that is not whole and exactly what was put.
+package store
+
+import (
+	"context"
+	"crypto/cipher"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+// Errors that callers tell apart with errors.Is.
+var (
+	// ErrLocked says that another process has the store open. A proxy goes on without one.
+	ErrLocked = errors.New("store is in use by another process")
+	// ErrNotFound says that no such record is known.
+	ErrNotFound = errors.New("no such record")
+)
+
+// Record is what is kept of one document.
+type Record struct {
+	Group   string
+	DataID  string
+	Content []byte    // the last good version, as it is to be loaded; nil if there never was one
+	MD5     string    // of that version as the source says it; Content may be a reduced form of it
+	Since   time.Time // when it was accepted; orders consumers that claim the same key
+	// Refused is the newest version if it was not accepted. Nil if the version above is the newest.
+	Refused *Refused
+	// Sealed has Content encrypted on disk, with a key that lies beside the store. For secrets such as credentials:
+	// a copy of the store alone, in a backup or a bug report, does not give them away.
+	Sealed bool
+}
+
+// Refused is a version that was rejected.
+type Refused struct {
+	MD5     string
+	Since   time.Time
+	Reasons []string `json:",omitempty"`
+}
+
+// Instance mirrors nacos.Instance; one converts to the other.
+type Instance struct {
+	Host     string
+	Port     int
+	Weight   float64
+	Healthy  bool
+	Enabled  bool
+	Metadata map[string]string
+}
+
+// Service names a service of the naming side.
+type Service struct{ Namespace, Group, Service string }
+
+// Options of a Store.
+type Options struct {
+	// Dir is where stores lie; empty means DefaultDir. It is made, for its owner only, if it does not exist.
+	Dir      string
+	Identity Identity
+	Log      *slog.Logger
+	// QueueBytes bounds what waits in memory while the disk is slow or fails; 0 means 64 MiB. Beyond it, records are
+	// forgotten rather than kept old.
+	QueueBytes int
+}
+
+// Status is how a Store stands.
+type Status struct {
+	Path      string
+	Queued    int       // records waiting to be written
+	Forgotten int       // records given up because too many were waiting
+	Failing   string    // why writing fails at present; empty if it does not
+	Since     time.Time // since when it fails
+	LastWrite time.Time
+	Damage    []string // what was found damaged when it was opened, and what became of it
+}
+
+// Store is open until Close. All methods may be called from any goroutine.
+type Store struct {
+	path   string
+	log    *slog.Logger
+	lock   *fileLock
+	db     *bolt.DB
+	seal   cipher.AEAD
+	limit  int
+	commit func(map[slot]op) error // writes a batch; replaced by tests of failing disks
+
+	mu       sync.Mutex
+	pending  map[slot]op // newest wins
+	inflight map[slot]op // being written; still to be read from here
+	bytes    int         // in pending
+	status   Status
+	closing  bool
+	idle     chan struct{} // closed and renewed whenever a batch ended
+	wake     chan struct{}
+	done     chan struct{}
+	contact  time.Time
+}
+
+// slot is a place in the database: bucket and key.
+type slot struct{ bucket, key string }
+
+// op is what is to be in a slot; a nil value deletes.
+type op struct{ value []byte }
+
+const (
+	bucketDocuments = "documents"
+	bucketInstances = "instances"
+	bucketMeta      = "meta"
+	keyContact      = "contact"
+	keyIdentity     = "identity"
+)
+
+// Open opens the store of one source and namespace, and makes it if there is none. A damaged one is set aside and
+// what can still be trusted of it is taken over; see Status for what was lost. ErrLocked names the process that has it.
+func Open(o Options) (*Store, error) {
+	dir := o.Dir
+	if dir == "" {
+		var err error
+		if dir, err = DefaultDir(); err != nil {
+			return nil, fmt.Errorf("open store: %w", err)
+		}
+	}
+	path := filepath.Join(dir, o.Identity.fileName())
+	s := &Store{
+		path:     path,
+		log:      o.Log,
+		limit:    o.QueueBytes,
+		pending:  map[slot]op{},
+		inflight: map[slot]op{},
+		idle:     make(chan struct{}),
+		wake:     make(chan struct{}, 1),
+		done:     make(chan struct{}),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.limit <= 0 {
+		s.limit = 64 << 20
+	}
+	s.status.Path = path
+	s.commit = s.write
+	if err := s.open(dir, o.Identity); err != nil {
+		return nil, fmt.Errorf("open store %s: %w", path, err)
+	}
+	go s.run()
+	return s, nil
+}
+
+func (s *Store) open(dir string, id Identity) (err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if s.lock, err = lockFile(s.path + ".lock"); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			if s.db != nil {
+				s.db.Close()
+			}
+			s.lock.unlock()
+		}
+	}()
+	if s.seal, err = openSeal(s.path + ".key"); err != nil {
+		return err
+	}
+	kept, err := s.inspect()
+	if err != nil {
+		return err
+	}
+	if s.db, err = openBolt(s.path); err != nil {
+		return err
+	}
+	if err := s.db.Update(func(tx *bolt.Tx) error { return prepare(tx, id) }); err != nil {
+		return err
+	}
+	if len(kept) > 0 {
+		return s.write(kept)
+	}
+	return nil
+}
+
+func openBolt(path string) (*bolt.DB, error) {
+	db, err := bolt.Open(path, 0o600, &bolt.Options{
+		Timeout: time.Second,
+		// A freelist on disk could be damaged unnoticed, and then live pages would be overwritten.
+		NoFreelistSync: true,
+		FreelistType:   bolt.FreelistMapType,
+		NoStatistics:   true,
+	})
+	if errors.Is(err, berrors.ErrTimeout) {
+		return nil, ErrLocked
+	}
+	return db, err
+}
+
+// prepare makes the buckets and makes sure that the store is the one meant.
+func prepare(tx *bolt.Tx, id Identity) error {
+	for _, name := range []string{bucketDocuments, bucketInstances, bucketMeta} {
+		if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
+			return err
+		}
+	}
+	meta := tx.Bucket([]byte(bucketMeta))
+	want := id.String()
+	if b := meta.Get([]byte(keyIdentity)); b != nil {
+		if have, err := unpack(slot{bucketMeta, keyIdentity}, b); err == nil && string(have) != want {
+			return fmt.Errorf("it belongs to %s, not to %s; move it away or set state.path to another directory", have, want)
+		}
+	}
+	return meta.Put([]byte(keyIdentity), pack(slot{bucketMeta, keyIdentity}, []byte(want)))
+}
+
+// Put keeps records, each instead of what was kept under its name. It only queues.
+func (s *Store) Put(records ...Record) {
+	ops := make(map[slot]op, len(records))
+	for _, r := range records {
+		at := documentSlot(r.Group, r.DataID)
+		value, err := s.encode(at, r)
+		if err != nil { // cannot happen: the record is plain data
+			s.log.Error("record not stored", "document", r.Group+"/"+r.DataID, "error", err)
+			continue
+		}
+		ops[at] = op{value}
+	}
+	s.queue(ops)
+}
+
+// Delete forgets a document that was deleted in the source. It only queues.
+func (s *Store) Delete(group, dataID string) {
+	s.queue(map[slot]op{documentSlot(group, dataID): {}})
+}
+
+// Get gives one record, as last put whether it is on disk yet or not; else ErrNotFound, or what is wrong with it.
+func (s *Store) Get(group, dataID string) (Record, error) {
+	at := documentSlot(group, dataID)
+	value, err := s.lookup(at)
+	if err != nil {
+		return Record{}, fmt.Errorf("get %s/%s from store: %w", group, dataID, err)
+	}
+	r, err := s.decode(at, value)
+	if err != nil {
+		return Record{}, fmt.Errorf("get %s/%s from store: %w", group, dataID, err)
+	}
+	return r, nil
+}
+
+// Load calls each for every record on disk, in the order of their names. Damaged ones are left out, logged, and named in
+// Status. It is meant for the start; records put since may be missing.
+func (s *Store) Load(each func(Record)) error {
+	err := s.load(bucketDocuments, func(at slot, value []byte) {
+		r, err := s.decode(at, value)
+		if err != nil {
+			s.damaged(fmt.Sprintf("document %s: %v; left out", at.name(), err))
+			s.queue(map[slot]op{at: {}})
+			return
+		}
+		each(r)
+	})
+	if err != nil {
+		return fmt.Errorf("load store %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// PutInstances keeps the instances of a naming service; none is kept as none. It only queues.
+func (s *Store) PutInstances(of Service, instances []Instance) {
+	at := instanceSlot(of)
+	b, err := json.Marshal(instances)
+	if err != nil { // a weight of NaN
+		s.log.Error("instances not stored", "service", at.name(), "error", err)
+		return
+	}
+	s.queue(map[slot]op{at: {pack(at, b)}})
+}
+
+// Instances gives what was last put for a service, or ErrNotFound.
+func (s *Store) Instances(of Service) ([]Instance, error) {
+	at := instanceSlot(of)
+	var instances []Instance
+	value, err := s.lookup(at)
+	if err == nil {
+		var b []byte
+		if b, err = unpack(at, value); err == nil {
+			err = json.Unmarshal(b, &instances)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get instances of %s from store: %w", at.name(), err)
+	}
+	return instances, nil
+}
+
+// Contact notes that the source was heard of. Notes less than a few seconds after the last are dropped.
+func (s *Store) Contact(t time.Time) {
+	s.mu.Lock()
+	skip := t.Sub(s.contact) < 5*time.Second
+	if !skip {
+		s.contact = t
+	}
+	s.mu.Unlock()
+	if skip {
+		return
+	}
+	at := slot{bucketMeta, keyContact}
+	b, _ := t.UTC().MarshalText()
+	s.queue(map[slot]op{at: {pack(at, b)}})
+}
+
+// LastContact is when the source was last heard of, in this run or an earlier one; zero if never.
+func (s *Store) LastContact() time.Time {
+	at := slot{bucketMeta, keyContact}
+	var t time.Time
+	if value, err := s.lookup(at); err == nil {
+		if b, err := unpack(at, value); err == nil {
+			_ = t.UnmarshalText(b)
+		}
+	}
+	return t
+}
+
+// Status never blocks on the disk.
+func (s *Store) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.status
+	st.Queued = len(s.pending) + len(s.inflight)
+	st.Damage = slices.Clone(st.Damage)
+	return st
+}
+
+// Flush waits until everything queued so far is on disk. While the disk fails it waits for ctx.
+func (s *Store) Flush(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		empty := len(s.pending) == 0 && len(s.inflight) == 0
+		idle, failing := s.idle, s.status.Failing
+		s.mu.Unlock()
+		if empty {
+			return nil
+		}
+		select {
+		case <-idle:
+		case <-ctx.Done():
+			if failing != "" {
+				return fmt.Errorf("flush store %s: %s", s.path, failing)
+			}
+			return fmt.Errorf("flush store %s: %w", s.path, ctx.Err())
+		}
+	}
+}
+
+// Close writes what is queued, if the disk lets it, and gives the store free. Calls after it find nothing.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		<-s.done
+		return nil
+	}
+	s.closing = true
+	s.mu.Unlock()
+	s.signal()
+	<-s.done
+	s.mu.Lock()
+	left, failing := len(s.pending)+len(s.inflight), s.status.Failing
+	s.mu.Unlock()
+	err := s.db.Close()
+	s.lock.unlock()
+	if left > 0 {
+		return fmt.Errorf("close store %s: %d records could not be written: %s", s.path, left, failing)
+	}
+	if err != nil {
+		return fmt.Errorf("close store %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// damaged notes something that was found damaged.
+func (s *Store) damaged(what string) {
+	s.mu.Lock()
+	s.status.Damage = append(s.status.Damage, what)
+	s.mu.Unlock()
+	s.log.Warn("store is damaged", "path", s.path, "damage", what)
+}
