@@ -1,0 +1,274 @@
+package convert
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+)
+
+// arg is one argument of a tool, and where it goes.
+type arg struct {
+	name    string
+	pos     position
+	inURL   bool // its place in the path is written in the URL
+	multi   bool
+	explode bool
+	kind    string // integer, number or boolean: what text is read as
+	initial value  // its default
+}
+
+// position is where an argument goes; what has none goes where the tool's argsTo* says.
+type position uint8
+
+const (
+	nowhere position = iota // only templates see it
+	toPath
+	toQuery
+	toHeader
+	toCookie
+	toBody
+)
+
+// value is an argument's value in one call.
+type value struct {
+	set bool
+	raw []byte  // JSON text
+	str *string // the text of a string
+	any any     // for validation
+}
+
+// sent tells a value from none at all: null is sent in a JSON body only.
+func (v *value) sent() bool { return v.set && v.any != nil }
+
+func (v *value) empty() bool { return v.str != nil && *v.str == "" }
+
+func newValue(raw []byte, v any) value {
+	out := value{set: true, raw: raw, any: v}
+	if s, ok := v.(string); ok {
+		out.str = &s
+	}
+	return out
+}
+
+// appendText appends the value as text: strings bare, numbers with their digits, arrays and objects as compact JSON.
+func (v *value) appendText(dst []byte, escape func([]byte, string) []byte) []byte {
+	switch {
+	case !v.sent():
+		return dst
+	case v.str != nil:
+		return escape(dst, *v.str)
+	default:
+		return escape(dst, v.compact())
+	}
+}
+
+func (v *value) text() string {
+	if v.str != nil {
+		return *v.str
+	}
+	return v.compact()
+}
+
+func (v *value) compact() string {
+	switch v.any.(type) {
+	case []any, map[string]any:
+		return string(appendCompact(nil, v.raw))
+	}
+	return string(v.raw)
+}
+
+// elements gives the parts of an array as values of their own, for exploded parameters.
+func (v *value) elements() []value {
+	list, ok := v.any.([]any)
+	if !ok {
+		return []value{*v}
+	}
+	out := make([]value, 0, len(list))
+	r := reader{s: v.raw, i: 1}
+	for _, e := range list {
+		r.space()
+		start := r.i
+		if _, err := r.value(); err != nil {
+			return nil // cannot be: it was parsed before
+		}
+		out = append(out, newValue(v.raw[start:r.i], e))
+		r.space()
+		r.i++ // comma
+	}
+	return out
+}
+
+// coerce reads text as the number or boolean that the schema asks for: models write "42" for 42.
+func (v value) coerce(kind string) value {
+	if v.str == nil {
+		return v
+	}
+	s := strings.TrimSpace(*v.str)
+	switch kind {
+	case "boolean":
+		if s == "true" || s == "false" {
+			return newValue([]byte(s), s == "true")
+		}
+	case "integer", "number":
+		if n := numberLen([]byte(s)); n == 0 || n != len(s) || checkNumber([]byte(s)) != nil {
+			return v
+		}
+		return newValue([]byte(s), json.Number(s))
+	}
+	return v
+}
+
+// fit makes a default fit its argument's type, if it can: files hold `default: "10"` for integers, and 10 for strings.
+func (v value) fit(kind string) value {
+	if kind == "string" && v.str == nil {
+		switch v.any.(type) {
+		case json.Number, bool:
+			s := string(v.raw)
+			return newValue(appendString(nil, s), s)
+		}
+	}
+	return v.coerce(kind)
+}
+
+// arguments is what a call says, checked.
+type arguments struct {
+	vals  []value  // by index into the tool's arguments
+	extra []member // not declared, but allowed by the schema
+}
+
+// arguments reads and checks what a call says. Faults are the caller's.
+func (t *Tool) arguments(raw []byte) (*arguments, []string) {
+	members, depth, err := parseObject(raw)
+	if err != nil {
+		return nil, []string{"arguments: " + err.Error()}
+	}
+	a := &arguments{vals: make([]value, len(t.args))}
+	all := make(map[string]any, len(members)+len(t.args))
+	size := len(raw)
+	for _, m := range members {
+		i, known := t.index[m.name]
+		if !known {
+			all[m.name] = m.value
+			if t.open {
+				a.extra = append(a.extra, m)
+			}
+			continue
+		}
+		v := newValue(m.raw, m.value).coerce(t.args[i].kind)
+		a.vals[i] = v
+		all[m.name] = v.any
+	}
+	for i := range t.args {
+		if initial := t.args[i].initial; initial.set && !a.vals[i].set {
+			a.vals[i] = initial
+			all[t.args[i].name] = initial.any
+			size += len(initial.raw)
+		}
+	}
+	if t.input != nil {
+		if faults := t.input.validate(all, max(depth, 1), size); len(faults) > 0 {
+			return nil, faults
+		}
+	}
+	return a, nil
+}
+
+// appendJSON appends all arguments as one JSON object: what templates see as .args.
+func (a *arguments) appendJSON(dst []byte, t *Tool) []byte {
+	return a.appendSome(dst, t, func(*arg) bool { return true }, true)
+}
+
+// appendSome appends the arguments chosen as one JSON object.
+func (a *arguments) appendSome(dst []byte, t *Tool, chosen func(*arg) bool, extra bool) []byte {
+	dst = append(dst, '{')
+	start := len(dst)
+	comma := func() {
+		if len(dst) > start {
+			dst = append(dst, ',')
+		}
+	}
+	for i := range a.vals {
+		if v := &a.vals[i]; v.set && chosen(&t.args[i]) {
+			comma()
+			dst = append(appendString(dst, t.args[i].name), ':')
+			dst = appendCompact(dst, v.raw)
+		}
+	}
+	if extra {
+		for _, m := range a.extra {
+			comma()
+			dst = append(appendString(dst, m.name), ':')
+			dst = appendCompact(dst, m.raw)
+		}
+	}
+	return append(dst, '}')
+}
+
+// declare works out a tool's arguments: positions, types and defaults.
+func (c *toolCompiler) declare() {
+	t, def := c.tool, c.def
+	t.index = make(map[string]int, len(def.Args))
+	for i := range def.Args {
+		d := &def.Args[i]
+		a := arg{name: d.Name, multi: d.MultiSegment, explode: d.Explode, kind: d.Type}
+		switch d.Position {
+		case registry.InPath:
+			a.pos = toPath
+		case registry.InQuery:
+			a.pos = toQuery
+		case registry.InHeader:
+			a.pos = toHeader
+			if !isToken(d.Name) {
+				c.reject("args", d.Line, "argument %q cannot be the name of a header", d.Name)
+			}
+		case registry.InCookie:
+			a.pos = toCookie
+			if !isToken(d.Name) {
+				c.reject("args", d.Line, "argument %q cannot be the name of a cookie", d.Name)
+			}
+		case registry.InBody:
+			a.pos = toBody
+		}
+		if types := c.propertyTypes(d.Name); types != nil {
+			a.kind = ""
+			if len(types) == 1 || len(types) == 2 && types[0] == "null" {
+				a.kind = types[len(types)-1]
+			}
+		}
+		c.initial(&a, d)
+		if _, twice := t.index[a.name]; twice {
+			c.reject("args", d.Line, "argument %q is declared twice", a.name)
+			continue
+		}
+		t.index[a.name] = len(t.args)
+		t.args = append(t.args, a)
+	}
+}
+
+// initial takes an argument's default, which must be what its schema allows, else calls without it would fail.
+func (c *toolCompiler) initial(a *arg, d *registry.Arg) {
+	raw := bytes.TrimSpace(d.Default)
+	if len(raw) == 0 {
+		return
+	}
+	v, err := parseValue(raw, true)
+	if err != nil {
+		c.reject("args", d.Line, "argument %q: default: %v", d.Name, err)
+		return
+	}
+	if v == nil {
+		return // "default: null" says that there is none
+	}
+	a.initial = newValue(raw, v).fit(a.kind)
+	if c.tool.input == nil {
+		return
+	}
+	if p := c.property(d.Name); p != nil {
+		if err := p.Validate(a.initial.any); err != nil {
+			c.warn("args", d.Line, "argument %q: its default is not what its schema allows, so it is not used", d.Name)
+			a.initial = value{}
+		}
+	}
+}

@@ -1,0 +1,176 @@
+package convert
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert/template"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+)
+
+// Options are what compiling and calling need from outside.
+type Options struct {
+	// Secrets resolves credential references, at each call anew. With nil, references are not resolved: good enough to
+	// validate a document away from its registry, not to call its tools.
+	Secrets Secrets
+	// ForwardHeaders are the client's headers that go to every backend (the boot configuration's list); the service's
+	// own come on top.
+	ForwardHeaders []string
+	// Budget bounds each template's execution; the zero value means the template package's defaults.
+	Budget template.Budget
+}
+
+// Service is a converted service ready for calls. It is immutable and safe for concurrent use.
+type Service struct {
+	Tools map[string]*Tool
+	Order []*Tool // as tools/list shows them
+	// References are the credential references that the service's tools use, as written, sorted. A tool whose
+	// reference did not resolve was rejected: compile again when what it names appears.
+	References []string
+}
+
+// Tool is one tool of a converted service.
+type Tool struct {
+	Name  string
+	Entry []byte // what tools/list shows: one JSON object on one line
+
+	service string
+	args    []arg
+	index   map[string]int
+	open    bool // arguments that are not declared are allowed, and go where argsTo* says
+	input   *schema
+
+	method   string // empty: the tool answers without a backend
+	url      urlPlan
+	headers  []headerPlan
+	rest     position // where argsTo* sends what has no position
+	inQuery  bool     // some argument goes into the query
+	forward  []string
+	body     bodyPlan
+	security []securityPlan
+	response responsePlan
+
+	data       *configuration
+	configRefs map[string]bool // credential references in the parts of config that the tool reads
+	secrets    Secrets
+	budget     template.Budget
+}
+
+type headerPlan struct {
+	name  string // canonical
+	value *text
+}
+
+// toolCompiler compiles one tool and collects what is wrong with it.
+type toolCompiler struct {
+	service  *registry.Definition
+	def      *registry.Tool
+	options  *Options
+	tool     *Tool
+	found    []registry.Rejection
+	rejected bool
+	refs     map[string]bool // of the whole service
+}
+
+// Compile makes a service's tools ready for calls. A tool with a fault is left out and reported, the others are not
+// touched by it. Rejections name tool, field and line; the document's group and data id are the caller's to fill in.
+func Compile(def *registry.Definition, o Options) (*Service, []registry.Rejection) {
+	s := &Service{Tools: make(map[string]*Tool, len(def.Tools))}
+	var found []registry.Rejection
+	refs := map[string]bool{}
+	config, err := newConfiguration(def.Config)
+	if err != nil {
+		return s, []registry.Rejection{{Field: "server.config", Message: err.Error()}}
+	}
+	for i := range def.Tools {
+		c := &toolCompiler{service: def, def: &def.Tools[i], options: &o, refs: refs}
+		c.compile(config)
+		found = append(found, c.found...)
+		if c.rejected {
+			continue
+		}
+		if s.Tools[c.tool.Name] != nil {
+			found = append(found, registry.Rejection{Tool: c.tool.Name, Field: "name", Line: c.def.Line, Message: "another tool has this name already"})
+			continue
+		}
+		s.Tools[c.tool.Name] = c.tool
+		s.Order = append(s.Order, c.tool)
+	}
+	for ref := range refs {
+		s.References = append(s.References, ref)
+	}
+	slices.Sort(s.References)
+	return s, found
+}
+
+func (c *toolCompiler) add(field string, line int, warning bool, format string, args ...any) {
+	if line == 0 {
+		line = c.def.Line
+	}
+	c.found = append(c.found, registry.Rejection{Tool: c.def.Name, Field: field, Line: line, Message: fmt.Sprintf(format, args...), Warning: warning})
+	c.rejected = c.rejected || !warning
+}
+
+func (c *toolCompiler) reject(field string, line int, format string, args ...any) {
+	c.add(field, line, false, format, args...)
+}
+
+func (c *toolCompiler) warn(field string, line int, format string, args ...any) {
+	c.add(field, line, true, format, args...)
+}
+
+func (c *toolCompiler) compile(config *configuration) {
+	c.tool = &Tool{
+		Name: c.def.Name, service: c.service.Name,
+		data: config, secrets: c.options.Secrets, budget: c.options.Budget,
+	}
+	c.schemas()
+	c.declare()
+	c.request()
+	c.securities()
+	c.responses()
+	c.entry()
+	c.forwards()
+}
+
+// schemas compiles what arguments must be, and checks that the output schema is one.
+func (c *toolCompiler) schemas() {
+	input, warnings, err := compileSchema(c.def.InputSchema)
+	if err != nil {
+		c.reject("inputSchema", 0, "%v", err)
+		return
+	}
+	for _, w := range warnings {
+		c.warn("inputSchema", 0, "%s", w)
+	}
+	if types := input.root.Types; types != nil && !slices.Contains(types.ToStrings(), "object") {
+		c.reject("inputSchema", 0, "must have the type object, not %s", strings.Join(types.ToStrings(), " or "))
+		return
+	}
+	root := input.root
+	c.tool.input = input
+	c.tool.open = (root.AdditionalProperties != nil && root.AdditionalProperties != false) || len(root.PatternProperties) > 0 ||
+		root.Ref != nil || len(root.AllOf)+len(root.AnyOf)+len(root.OneOf) > 0
+}
+
+func (c *toolCompiler) forwards() {
+	for _, name := range slices.Concat(c.options.ForwardHeaders, c.service.Backend.ForwardHeaders) {
+		name = http.CanonicalHeaderKey(name)
+		if !slices.Contains(c.tool.forward, name) && !ownHeader(name) {
+			c.tool.forward = append(c.tool.forward, name)
+		}
+	}
+}
+
+// ownHeader tells the headers that belong to one connection or message, and those by which clients speak to us: they
+// are never set by a tool nor forwarded (RFC 9110 7.6.1).
+func ownHeader(canonical string) bool {
+	switch canonical {
+	case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer",
+		"Transfer-Encoding", "Upgrade", "Content-Length", "Expect", "X-Higress-Mcpserver-Config":
+		return true
+	}
+	return strings.HasPrefix(canonical, "Mcp-")
+}

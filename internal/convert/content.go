@@ -1,0 +1,91 @@
+package convert
+
+import (
+	"bytes"
+	"mime"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding/htmlindex"
+	"golang.org/x/text/encoding/unicode"
+)
+
+// media is what a response says it is.
+type media struct {
+	kind    string // type/subtype in lower case, empty where unknown
+	charset string
+}
+
+func mediaOf(contentType string) media {
+	kind, params, err := mime.ParseMediaType(contentType)
+	if err != nil && kind == "" {
+		kind, _, _ = strings.Cut(contentType, ";")
+		kind = strings.ToLower(strings.TrimSpace(kind))
+	}
+	return media{kind, params["charset"]}
+}
+
+// text gives the body as UTF-8, or false if it is binary.
+func (m media) text(body []byte) ([]byte, bool) {
+	if !m.textual() && (m.binary() || !utf8.Valid(body) || bytes.IndexByte(body, 0) >= 0) {
+		return nil, false
+	}
+	switch {
+	case bytes.HasPrefix(body, []byte("\xEF\xBB\xBF")):
+		body = body[3:]
+	case bytes.HasPrefix(body, []byte("\xFF\xFE")), bytes.HasPrefix(body, []byte("\xFE\xFF")):
+		if out, err := unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewDecoder().Bytes(body); err == nil {
+			return out, true
+		}
+	}
+	if m.charset != "" && !strings.EqualFold(m.charset, "utf-8") {
+		if enc, err := htmlindex.Get(m.charset); err == nil {
+			if out, err := enc.NewDecoder().Bytes(body); err == nil {
+				return out, true
+			}
+		}
+	}
+	if !utf8.Valid(body) {
+		body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
+	}
+	return body, true
+}
+
+// textual tells the types that are text whatever their bytes look like.
+func (m media) textual() bool {
+	if strings.HasPrefix(m.kind, "text/") || m.isJSON() || strings.HasSuffix(m.kind, "+xml") || strings.HasSuffix(m.kind, "+yaml") {
+		return true
+	}
+	switch m.kind {
+	case "application/xml", "application/javascript", "application/x-javascript", "application/x-www-form-urlencoded",
+		"application/yaml", "application/x-yaml", "application/graphql", "application/x-ndjson", "application/ndjson", "application/jsonl":
+		return true
+	}
+	return false
+}
+
+func (m media) isJSON() bool {
+	return m.kind == "application/json" || m.kind == "text/json" || strings.HasSuffix(m.kind, "+json")
+}
+
+// binary tells the types that are not text even if their bytes happen to be.
+func (m media) binary() bool {
+	switch m.kind {
+	case "application/pdf", "application/zip", "application/gzip", "application/x-tar", "application/x-7z-compressed":
+		return true
+	}
+	return strings.HasPrefix(m.kind, "video/") || strings.HasPrefix(m.kind, "font/") || m.block() != ""
+}
+
+// block is the MCP content block for the type, if it has one of its own.
+func (m media) block() string {
+	switch {
+	case m.kind == "image/svg+xml": // text: models read it, and clients show no SVG
+		return ""
+	case strings.HasPrefix(m.kind, "image/"):
+		return "image"
+	case strings.HasPrefix(m.kind, "audio/"):
+		return "audio"
+	}
+	return ""
+}

@@ -1,0 +1,257 @@
+package convert
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert/template"
+)
+
+// request plans the HTTP request: method, URL, headers, body and where the arguments go.
+func (c *toolCompiler) request() {
+	q := &c.def.Request
+	if q.URL == "" {
+		if c.def.Response.Body == "" {
+			c.reject("requestTemplate.url", 0, "tool needs requestTemplate.url, or responseTemplate.body to answer without a backend")
+		}
+		return
+	}
+	c.method()
+	c.destinations()
+	c.url()
+	c.headers()
+	c.body()
+	for i := range c.tool.args {
+		c.tool.inQuery = c.tool.inQuery || c.tool.args[i].pos == toQuery
+	}
+}
+
+func (c *toolCompiler) method() {
+	method := strings.ToUpper(c.def.Request.Method)
+	switch {
+	case method == "":
+		method = http.MethodGet
+	case method == http.MethodConnect, method == http.MethodTrace, !isToken(method):
+		c.reject("requestTemplate.method", 0, "cannot be %q", method)
+	}
+	c.tool.method = method
+}
+
+// destinations decides where arguments without a position go.
+func (c *toolCompiler) destinations() {
+	q, t := &c.def.Request, c.tool
+	set := 0
+	for kind, on := range map[bodyKind]bool{bodyJSON: q.ArgsToJSONBody, bodyForm: q.ArgsToFormBody, bodyOfRest: q.ArgsToURLParam} {
+		if !on {
+			continue
+		}
+		set++
+		t.body.kind, t.rest = kind, toBody
+	}
+	if set > 1 {
+		c.reject("requestTemplate", 0, "must have at most one of argsToJsonBody, argsToUrlParam and argsToFormBody")
+	}
+	if q.ArgsToURLParam {
+		t.rest = toQuery
+	}
+	if q.Body != "" {
+		t.body.kind = bodyText // the body template wins
+	}
+}
+
+// url plans the URL. {name} and a bare {{.args.name}} are put in by us, each escaped for its place; what other
+// templates print is escaped by the template.
+func (c *toolCompiler) url() {
+	const field = "requestTemplate.url"
+	src, line, t := strings.TrimSpace(c.def.Request.URL), c.def.Request.URLLine, c.tool
+	t.url.hostOnly = c.service.Backend.Ref != nil
+	if strings.ContainsRune(src, 0) {
+		c.reject(field, line, "holds a NUL character")
+		return
+	}
+	whole := c.requestText(field, line, src, c.urlOptions())
+	if c.rejected {
+		return
+	}
+	marked := c.marks(src, line)
+	for i := range t.args {
+		if a := &t.args[i]; a.pos == nowhere && !a.inURL {
+			a.pos = t.rest
+		}
+	}
+	if whole.template != nil && !strings.Contains(marked, "{{") && !strings.Contains(marked, "${") {
+		whole = &text{literal: marked}
+	} else if whole.template == nil {
+		whole.literal = marked
+	}
+	if whole.template == nil {
+		t.url.parts = pieces(whole.literal)
+		c.checkURL(field, line)
+		return
+	}
+	if folded, ok := t.data.fold(marked); ok {
+		t.url.parts = pieces(folded)
+		c.checkURL(field, line)
+		return
+	}
+	rest, err := template.Parse(field, marked, c.urlOptions())
+	if err != nil {
+		c.templateFault(field, line, err)
+		return
+	}
+	t.url.template = rest
+}
+
+func (c *toolCompiler) urlOptions() template.Options {
+	o := template.Options{Mode: template.URL}
+	for i := range c.tool.args {
+		if a := &c.tool.args[i]; a.multi {
+			o.MultiSegment = append(o.MultiSegment, a.name)
+		}
+	}
+	return o
+}
+
+// marks puts marks where arguments stand in the URL.
+func (c *toolCompiler) marks(src string, line int) string {
+	t := c.tool
+	if !blocks.MatchString(src) {
+		src = bareArg.ReplaceAllStringFunc(src, func(m string) string {
+			if i, ok := t.index[bareArg.FindStringSubmatch(m)[1]]; ok {
+				return mark(i, false)
+			}
+			return m
+		})
+	}
+	var out strings.Builder
+	for src != "" {
+		start := strings.Index(src, "{{")
+		outside := src
+		if start >= 0 {
+			outside = src[:start]
+		}
+		out.WriteString(c.braces(outside, line))
+		if start < 0 {
+			break
+		}
+		end := strings.Index(src[start:], "}}")
+		if end < 0 {
+			out.WriteString(src[start:])
+			break
+		}
+		out.WriteString(src[start : start+end+2])
+		src = src[start+end+2:]
+	}
+	return out.String()
+}
+
+func (c *toolCompiler) braces(s string, line int) string {
+	const field = "requestTemplate.url"
+	t := c.tool
+	var out strings.Builder
+	last := 0
+	for _, m := range braceArg.FindAllStringSubmatchIndex(s, -1) {
+		name := s[m[2]:m[3]]
+		if m[0] > 0 && s[m[0]-1] == '$' {
+			continue // ${…} is a credential
+		}
+		i, ok := t.index[name]
+		switch {
+		case !ok:
+			c.reject(field, line, "{%s} has no argument of that name%s", name, nearest(name, c.argNames()))
+			continue
+		case t.args[i].pos != toPath && t.args[i].pos != nowhere:
+			c.reject(field, line, "{%s} stands in the URL, but the argument has another position", name)
+			continue
+		}
+		t.args[i].pos, t.args[i].inURL = toPath, true
+		out.WriteString(s[last:m[0]])
+		out.WriteString(mark(i, true))
+		last = m[1]
+	}
+	out.WriteString(s[last:])
+	return out.String()
+}
+
+// checkURL tries the URL with sample arguments, so that what is wrong with it shows before anybody calls.
+func (c *toolCompiler) checkURL(field string, line int) {
+	t := c.tool
+	vals := make([]value, len(t.args))
+	for i := range vals {
+		vals[i] = newValue([]byte(`"x"`), "x")
+	}
+	to, err := t.assemble(t.url.parts, vals)
+	switch {
+	case err != nil:
+		c.reject(field, line, "%v", err)
+	case to.origin == "" && c.service.Backend.URL == "" && c.service.Backend.Ref == nil:
+		c.reject(field, line, "is relative and the service has no upstream: add upstream.url or write the whole URL")
+	}
+	for i := range t.args {
+		if a := &t.args[i]; a.pos == toPath && !a.inURL && !strings.Contains(c.def.Request.URL, ".args."+a.name) {
+			c.warn(field, line, "argument %q has the position path, but the URL has no {%s}: it is not sent", a.name, a.name)
+		}
+	}
+}
+
+func (c *toolCompiler) headers() {
+	for _, h := range c.def.Request.Headers {
+		name := http.CanonicalHeaderKey(strings.TrimSpace(h.Key))
+		switch {
+		case !isToken(name):
+			c.reject("requestTemplate.headers", 0, "%q cannot be the name of a header", h.Key)
+			continue
+		case ownHeader(name):
+			c.warn("requestTemplate.headers", 0, "%s is the connection's own and is not sent", name)
+			continue
+		}
+		value := c.requestText("requestTemplate.headers."+name, 0, h.Value, template.Options{Mode: template.Header})
+		if name == "Host" && value.template != nil && readsArgs(value.template) {
+			c.reject("requestTemplate.headers", 0, "an argument cannot be the Host")
+		}
+		c.tool.headers = append(c.tool.headers, headerPlan{name, value})
+	}
+	for i := range c.tool.args {
+		if a := &c.tool.args[i]; a.pos == toHeader {
+			if name := http.CanonicalHeaderKey(a.name); name == "Host" || ownHeader(name) {
+				c.reject("args", 0, "argument %q cannot be the header %s", a.name, name)
+			}
+		}
+	}
+}
+
+func readsArgs(t *template.Template) bool {
+	for _, ref := range t.Refs() {
+		if len(ref.Path) == 0 || ref.Path[0] == "args" {
+			return true
+		}
+	}
+	return false
+}
+
+// body plans an explicit body: what it is decides how arguments are escaped in it.
+func (c *toolCompiler) body() {
+	kind := ""
+	for _, h := range c.tool.headers {
+		if h.name == "Content-Type" && h.value.template == nil {
+			kind = strings.ToLower(h.value.literal)
+		}
+	}
+	if c.tool.body.kind != bodyText {
+		if strings.HasPrefix(kind, "multipart/") {
+			c.reject("requestTemplate.headers", 0, "multipart bodies can only be written as a body template")
+		}
+		return
+	}
+	src := c.def.Request.Body
+	mode := template.Text
+	trimmed := strings.TrimSpace(src)
+	switch {
+	case isForm(kind):
+		mode, c.tool.body.form = template.Form, true
+	case strings.Contains(kind, "json"),
+		kind == "" && (strings.HasPrefix(trimmed, "[") || strings.HasPrefix(trimmed, "{") && !strings.HasPrefix(trimmed, "{{")):
+		mode = template.JSONBody
+	}
+	c.tool.body.text = c.requestText("requestTemplate.body", c.def.Request.BodyLine, src, template.Options{Mode: mode})
+}

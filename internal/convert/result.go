@@ -1,0 +1,226 @@
+package convert
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert/template"
+)
+
+// responsePlan makes the result.
+type responsePlan struct {
+	body       *template.Template
+	literal    *string // a body template without actions
+	prepend    string
+	append     string
+	fault      *text // errorResponseTemplate
+	structured bool  // the tool has an output schema
+}
+
+// empty is what a tool says that has nothing to say.
+const empty = "success"
+
+// responses plans the result. Response templates see the backend's answer, so what they read cannot be checked; those
+// of tools that answer by themselves see {config, args}.
+func (c *toolCompiler) responses() {
+	d, p := &c.def.Response, &c.tool.response
+	if d.Body != "" && (d.PrependBody != "" || d.AppendBody != "") {
+		c.reject("responseTemplate", d.BodyLine, "must have either body or prependBody and appendBody, not both")
+	}
+	p.prepend, p.append = d.PrependBody, d.AppendBody
+	if d.Body != "" {
+		t := c.text("responseTemplate.body", d.BodyLine, d.Body, template.Options{}, false)
+		if p.body = t.template; p.body == nil {
+			p.literal = &t.literal
+		} else if c.tool.method == "" {
+			c.checkRefs("responseTemplate.body", d.BodyLine, p.body, true)
+		}
+	}
+	if c.def.ErrorResponse != "" {
+		p.fault = c.text("errorResponseTemplate", 0, c.def.ErrorResponse, template.Options{}, false)
+	}
+}
+
+// ErrorResult is a tool result that says what went wrong. The text is for whoever called, often a model.
+func ErrorResult(text string) []byte { return textResult(text, true) }
+
+// TextResult is a tool result of one text.
+func TextResult(text string) []byte { return textResult(text, false) }
+
+func textResult[T string | []byte](text T, isError bool) []byte {
+	out := make([]byte, 0, len(text)+len(text)/8+64)
+	out = append(out, `{"content":[{"type":"text","text":`...)
+	out = append(appendString(out, text), `}]`...)
+	if isError {
+		out = append(out, `,"isError":true`...)
+	}
+	return append(out, '}')
+}
+
+// direct is the result of a tool that answers without a backend.
+func (t *Tool) direct(x *execution) []byte {
+	if t.response.literal != nil {
+		return textResult(either(*t.response.literal, empty), false)
+	}
+	out, err := x.execute(t.response.body, nil)
+	if err != nil {
+		return ErrorResult(templateFailed(err))
+	}
+	return t.finish(out, out)
+}
+
+// templateFailed words the failure of a response template: where, and why, but no values.
+func templateFailed(err error) string { return "the tool's template failed: " + err.Error() }
+
+// Result turns the backend's response into the tool result (CallToolResult, without resultType). The body is decoded
+// from its Content-Encoding and within the size limit. A status other than 2xx gives isError.
+func (t *Tool) Result(c Call, status int, h http.Header, body []byte) []byte {
+	m := mediaOf(h.Get("Content-Type"))
+	if status < 200 || status > 299 {
+		return t.failed(c, status, h, m, body)
+	}
+	if block := m.block(); block != "" && len(body) > 0 && t.response.body == nil {
+		return t.media(block, m, body)
+	}
+	text, ok := m.text(body)
+	switch {
+	case t.response.body != nil && len(bytes.TrimSpace(body)) > 0:
+		if !ok {
+			return ErrorResult("the response is " + either(m.kind, "binary data") + ", but the tool's template needs JSON")
+		}
+		data, err := template.ParseJSON(text)
+		if err != nil {
+			return ErrorResult("the response is not JSON, but the tool's template needs JSON: " + err.Error())
+		}
+		return t.templated(c, data, text)
+	case t.response.body != nil:
+		return t.templated(c, template.Object(), nil)
+	case t.response.literal != nil:
+		return t.finish([]byte(*t.response.literal), text)
+	case !ok:
+		return t.blob(m, body)
+	}
+	return t.finish(text, text)
+}
+
+func (t *Tool) templated(c Call, data template.Value, body []byte) []byte {
+	out, err := t.response.body.Execute(nil, data, template.Env{ClientIP: c.ClientIP}, t.budget)
+	if err != nil {
+		return ErrorResult(templateFailed(err))
+	}
+	return t.finish(out, body)
+}
+
+// finish makes the result of a text. With an output schema the text, if it is a JSON object, is the structured content
+// too, else the body it was made from.
+func (t *Tool) finish(text, body []byte) []byte {
+	out := make([]byte, 0, len(text)+len(text)/8+len(t.response.prepend)+len(t.response.append)+64)
+	out = append(out, `{"content":[{"type":"text","text":`...)
+	switch {
+	case len(text) == 0 && t.response.prepend == "" && t.response.append == "":
+		out = appendString(out, empty)
+	case t.response.prepend == "" && t.response.append == "":
+		out = appendString(out, text)
+	default:
+		out = appendString(out, slices.Concat([]byte(t.response.prepend), text, []byte(t.response.append)))
+	}
+	out = append(out, `}]`...)
+	if t.response.structured {
+		out = appendStructured(out, text, body)
+	}
+	return append(out, '}')
+}
+
+func appendStructured(out []byte, candidates ...[]byte) []byte {
+	for _, raw := range candidates {
+		raw = bytes.TrimSpace(raw)
+		if len(raw) == 0 || raw[0] != '{' {
+			continue
+		}
+		if v, err := template.ParseJSON(raw); err == nil && v.Kind() == template.KindObject {
+			return appendCompact(append(out, `,"structuredContent":`...), raw)
+		}
+	}
+	return out
+}
+
+// media makes an image or audio block, with the tool's own words round it.
+func (t *Tool) media(block string, m media, body []byte) []byte {
+	out := make([]byte, 0, base64.StdEncoding.EncodedLen(len(body))+256)
+	out = append(out, `{"content":[`...)
+	out = appendWords(out, t.response.prepend, "", ",")
+	out = append(append(append(out, `{"type":"`...), block...), `","data":"`...)
+	out = base64.StdEncoding.AppendEncode(out, body)
+	out = append(appendString(append(out, `","mimeType":`...), m.kind), '}')
+	out = appendWords(out, t.response.append, ",", "")
+	return append(out, `]}`...)
+}
+
+// blob makes a resource block of binary data. Its URI is a name only: the backend's address is nobody's business.
+func (t *Tool) blob(m media, body []byte) []byte {
+	out := make([]byte, 0, base64.StdEncoding.EncodedLen(len(body))+256)
+	out = append(out, `{"content":[`...)
+	out = appendWords(out, t.response.prepend, "", ",")
+	out = appendString(append(out, `{"type":"resource","resource":{"uri":`...), "tool:"+url.PathEscape(t.Name))
+	out = appendString(append(out, `,"mimeType":`...), either(m.kind, "application/octet-stream"))
+	out = base64.StdEncoding.AppendEncode(append(out, `,"blob":"`...), body)
+	out = append(out, `"}}`...)
+	out = appendWords(out, t.response.append, ",", "")
+	return append(out, `]}`...)
+}
+
+func appendWords(out []byte, text, before, after string) []byte {
+	if text == "" {
+		return out
+	}
+	out = append(append(out, before...), `{"type":"text","text":`...)
+	return append(append(appendString(out, text), '}'), after...)
+}
+
+// failed makes the result of a response that is no success.
+func (t *Tool) failed(c Call, status int, h http.Header, m media, body []byte) []byte {
+	text, ok := m.text(body)
+	if !ok {
+		text = fmt.Appendf(nil, "%d bytes of %s", len(body), either(m.kind, "binary data"))
+	}
+	if f := t.response.fault; f != nil {
+		if out := bytes.TrimSpace(t.errorText(c, status, h, text)); len(out) > 0 {
+			return textResult(out, true)
+		}
+	}
+	out := fmt.Appendf(make([]byte, 0, len(text)+64), "call failed, status: %d, response: ", status)
+	return textResult(append(out, text...), true)
+}
+
+// errorText renders errorResponseTemplate over the response's JSON object and its headers, as Higress has them: in lower
+// case, with :status among them. Nothing where that fails, for the default says more.
+func (t *Tool) errorText(c Call, status int, h http.Header, text []byte) []byte {
+	f := t.response.fault
+	if f.template == nil {
+		return []byte(f.literal)
+	}
+	headers := []template.Member{{Name: ":status", Value: template.String(strconv.Itoa(status))}}
+	names := make([]string, 0, len(h))
+	for name := range h {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		headers = append(headers, template.Member{Name: strings.ToLower(name), Value: template.String(strings.Join(h[name], ", "))})
+	}
+	data, err := template.ParseJSON(text)
+	if err != nil || data.Kind() != template.KindObject {
+		data = template.Object()
+	}
+	out, err := f.template.Execute(nil, data.With("_headers", template.Object(headers...)), template.Env{ClientIP: c.ClientIP}, t.budget)
+	if err != nil {
+		return nil
+	}
+	return out
+}

@@ -1,0 +1,229 @@
+package convert
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert/template"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+)
+
+// securityPlan puts one credential into a request.
+type securityPlan struct {
+	scheme     registry.SecurityScheme
+	credential *text
+	from       *registry.SecurityScheme // passed through: where the caller's own credential stands
+	origin     string                   // of the service's backend: a credential for it goes nowhere else
+	backend    bool
+}
+
+// securities plans the credentials: the tool's own, the caller's that is passed through, and the one that the
+// proxy-upstreams document adds for the service's backend.
+func (c *toolCompiler) securities() {
+	if c.tool.method == "" {
+		return
+	}
+	q, pass := c.def.Request.Security, c.def.Security
+	if b := c.service.Backend.Security; b != nil {
+		if p, ok := c.plan("upstream security", b); ok {
+			p.backend, p.origin = true, originOf(c.service.Backend.URL)
+			c.tool.security = append(c.tool.security, p)
+		}
+	}
+	switch {
+	case pass != nil && pass.Passthrough:
+		from, ok := c.scheme("security.id", pass.ID)
+		if !ok {
+			return
+		}
+		p := securityPlan{scheme: *from, from: from}
+		if q != nil {
+			to, ok := c.scheme("requestTemplate.security.id", q.ID)
+			if !ok {
+				return
+			}
+			p.scheme = *to
+			if q.Credential != "" { // for callers who have none of their own
+				own, ok := c.plan("requestTemplate.security", q)
+				if !ok {
+					return
+				}
+				p.credential = own.credential
+			}
+		}
+		c.tool.security = append(c.tool.security, p)
+	case q != nil:
+		if p, ok := c.plan("requestTemplate.security", q); ok {
+			c.tool.security = append(c.tool.security, p)
+		}
+	}
+	if pass != nil && !pass.Passthrough {
+		c.scheme("security.id", pass.ID)
+	}
+}
+
+// plan compiles a reference to a scheme with a configured credential.
+func (c *toolCompiler) plan(field string, ref *registry.SecurityRef) (securityPlan, bool) {
+	scheme, ok := c.scheme(field+".id", ref.ID)
+	if !ok {
+		return securityPlan{}, false
+	}
+	src, line := ref.Credential, 0
+	if src == "" {
+		src, line, field = scheme.DefaultCredential, scheme.Line, "securitySchemes."+scheme.ID+".defaultCredential"
+	} else {
+		field += ".credential"
+	}
+	before := len(c.found)
+	t := c.text(field, line, src, template.Options{Mode: template.Header}, true)
+	if t.template != nil {
+		c.checkRefs(field, line, t.template, false)
+	} else if strings.TrimSpace(t.literal) == "" {
+		c.warn(field, line, "the credential is empty: requests are sent without it")
+	}
+	for _, f := range c.found[before:] {
+		if !f.Warning {
+			return securityPlan{}, false
+		}
+	}
+	return securityPlan{scheme: *scheme, credential: t}, true
+}
+
+func (c *toolCompiler) scheme(field, id string) (*registry.SecurityScheme, bool) {
+	var ids []string
+	for i := range c.service.SecuritySchemes {
+		s := &c.service.SecuritySchemes[i]
+		if s.ID == id {
+			if fault := schemeFault(s); fault != "" {
+				c.reject(field, s.Line, "security scheme %q %s", id, fault)
+				return nil, false
+			}
+			return s, true
+		}
+		ids = append(ids, s.ID)
+	}
+	c.reject(field, 0, "no security scheme has the id %q%s", id, nearest(id, ids))
+	return nil, false
+}
+
+// schemeFault says why a scheme cannot be used.
+func schemeFault(s *registry.SecurityScheme) string {
+	switch s.Type {
+	case "http":
+		if scheme := strings.ToLower(s.Scheme); scheme != "basic" && scheme != "bearer" {
+			return fmt.Sprintf("has the scheme %q: it must be basic or bearer", s.Scheme)
+		}
+	case "apiKey":
+		switch {
+		case s.In != "header" && s.In != "query":
+			return fmt.Sprintf("is an apiKey in %q: it must be in header or query", s.In)
+		case s.Name == "":
+			return "is an apiKey without a name"
+		case s.In == "header" && (!isToken(s.Name) || ownHeader(http.CanonicalHeaderKey(s.Name)) || strings.EqualFold(s.Name, "Host")):
+			return fmt.Sprintf("is an apiKey in the header %q, which cannot be set", s.Name)
+		}
+	default:
+		return fmt.Sprintf("has the type %q: it must be http or apiKey", s.Type)
+	}
+	return ""
+}
+
+func originOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	return strings.ToLower(u.Scheme + "://" + u.Host)
+}
+
+var errLineBreak = errors.New("a credential holds a line break or control character")
+
+// apply puts the credential into the request.
+func (p *securityPlan) apply(x *execution, r *Request, to *target) error {
+	if p.backend && to.origin != "" && !x.tool.url.hostOnly && p.origin != "" && !strings.EqualFold(to.origin, p.origin) {
+		return nil
+	}
+	var secret string
+	if p.from != nil {
+		secret = callersOwn(p.from, x.call)
+	}
+	if secret == "" {
+		if p.credential == nil {
+			return &argumentError{"", "this tool needs your own credential with the request: " + whereIs(p.from)}
+		}
+		var err error
+		if secret, err = p.credential.string(x); err != nil {
+			return err
+		}
+	}
+	secret = strings.TrimSpace(secret)
+	if secret == "" {
+		return nil // reported when the tool was compiled
+	}
+	if !fieldValue(secret) {
+		return errLineBreak
+	}
+	x.seen = append(x.seen, secret)
+	if p.scheme.Type == "apiKey" && p.scheme.In == "query" {
+		to.query = without(to.query, func(name string) bool { return name == p.scheme.Name })
+		if len(to.query) > 0 {
+			to.query = append(to.query, '&')
+		}
+		to.query = append(queryEscape(to.query, p.scheme.Name), '=')
+		to.query = queryEscape(to.query, secret)
+		return nil
+	}
+	name, v := header(&p.scheme, secret)
+	r.Header[name] = []string{v}
+	r.masked = append(r.masked, name)
+	return nil
+}
+
+// header gives the header that carries a credential. Basic takes user:password, or what is encoded already.
+func header(s *registry.SecurityScheme, secret string) (name, v string) {
+	switch {
+	case s.Type == "apiKey":
+		return http.CanonicalHeaderKey(s.Name), secret
+	case strings.EqualFold(s.Scheme, "bearer"):
+		return "Authorization", "Bearer " + secret
+	case strings.Contains(secret, ":"): // base64 has no colon
+		return "Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte(secret))
+	}
+	return "Authorization", "Basic " + secret
+}
+
+// callersOwn takes the caller's credential of a scheme out of its request; one of the proxy's own keys is none.
+func callersOwn(s *registry.SecurityScheme, c *Call) string {
+	v := ""
+	switch {
+	case s.Type == "apiKey" && s.In == "query":
+		if q, err := url.ParseQuery(c.Query); err == nil {
+			v = q.Get(s.Name)
+		}
+	case s.Type == "apiKey":
+		v = c.Header.Get(s.Name)
+	default:
+		scheme, rest, _ := strings.Cut(c.Header.Get("Authorization"), " ")
+		if strings.EqualFold(scheme, s.Scheme) {
+			v = rest
+		}
+	}
+	if v = strings.TrimSpace(v); ownKey(v) {
+		return ""
+	}
+	return v
+}
+
+func whereIs(s *registry.SecurityScheme) string {
+	switch {
+	case s.Type == "apiKey" && s.In == "query":
+		return "query parameter " + s.Name
+	case s.Type == "apiKey":
+		return "header " + s.Name
+	}
+	return "header Authorization, " + strings.ToLower(s.Scheme)
+}

@@ -1,0 +1,183 @@
+package convert
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert/template"
+)
+
+// text is a compiled text field: a literal, or a template over {config, args}.
+type text struct {
+	literal  string
+	template *template.Template
+}
+
+func (t *text) string(x *execution) (string, error) {
+	if t.template == nil {
+		return t.literal, nil
+	}
+	out, err := x.execute(t.template, nil)
+	return string(out), err
+}
+
+func (t *text) append(x *execution, dst []byte) ([]byte, error) {
+	if t.template == nil {
+		return append(dst, t.literal...), nil
+	}
+	return x.execute(t.template, dst)
+}
+
+// text compiles a text field of the tool. Secret tells whether credentials may be used in it.
+func (c *toolCompiler) text(field string, line int, src string, o template.Options, secret bool) *text {
+	if !strings.Contains(src, "{{") && !strings.Contains(src, "${") {
+		return &text{literal: src}
+	}
+	t, err := template.Parse(field, src, o)
+	if err != nil {
+		c.templateFault(field, line, err)
+		return &text{}
+	}
+	if len(t.Secrets()) > 0 && !secret {
+		c.reject(field, line, "must not use credentials: what it makes goes to the client")
+	}
+	for _, ref := range t.Secrets() {
+		c.reference(field, line, ref)
+	}
+	if literal, ok := t.Literal(); ok {
+		return &text{literal: literal}
+	}
+	return &text{template: t}
+}
+
+// templateFault reports a template's error on the line of the document where it stands, if that is known.
+func (c *toolCompiler) templateFault(field string, line int, err error) {
+	var fault *template.Error
+	if !errors.As(err, &fault) {
+		c.reject(field, line, "%v", err)
+		return
+	}
+	at := line
+	if line > 0 {
+		at += fault.Line - 1
+	}
+	c.reject(field, at, "%s (line %d, column %d of the template)", fault.Message, fault.Line, fault.Column)
+}
+
+// requestText compiles a text field of the request and checks what it reads.
+func (c *toolCompiler) requestText(field string, line int, src string, o template.Options) *text {
+	t := c.text(field, line, src, o, true)
+	if t.template != nil {
+		c.checkRefs(field, line, t.template, true)
+	}
+	return t
+}
+
+// checkRefs reports what a template reads that is not there. Without args it sees config only.
+func (c *toolCompiler) checkRefs(field string, line int, t *template.Template, args bool) {
+	for _, ref := range t.Refs() {
+		at := line
+		if at > 0 {
+			at += ref.Line - 1
+		}
+		if len(ref.Path) == 0 {
+			c.usesConfig(field, at, nil)
+			continue
+		}
+		switch root := ref.Path[0]; {
+		case root == "config":
+			c.usesConfig(field, at, ref.Path[1:])
+		case root != "args":
+			c.warn(field, at, "template reads %q, which is nothing: request templates see .config and .args%s", "."+strings.Join(ref.Path, "."), c.hintArgs(root))
+		case !args:
+			c.reject(field, at, "template reads %q: a credential can be made from .config only", "."+strings.Join(ref.Path, "."))
+		case len(ref.Path) > 1 && !c.known(ref.Path[1]):
+			c.reject(field, at, "unknown argument %q%s", ref.Path[1], nearest(ref.Path[1], c.argNames()))
+		}
+	}
+}
+
+func (c *toolCompiler) hintArgs(name string) string {
+	if c.known(name) {
+		return ` (did you mean ".args.` + name + `"?)`
+	}
+	return ""
+}
+
+func (c *toolCompiler) known(arg string) bool {
+	_, ok := c.tool.index[arg]
+	return ok || c.tool.open
+}
+
+func (c *toolCompiler) argNames() []string {
+	names := make([]string, len(c.tool.args))
+	for i := range c.tool.args {
+		names[i] = c.tool.args[i].name
+	}
+	return names
+}
+
+// usesConfig notes that the tool reads a part of config, and so the credentials that stand in it.
+func (c *toolCompiler) usesConfig(field string, line int, path []string) {
+	config := c.tool.data
+	if len(path) > 0 && !config.has(path) {
+		c.warn(field, line, "config has no %q%s", strings.Join(path, "."), nearest(path[0], config.names()))
+		return
+	}
+	if len(path) > 0 && config.blank(path) {
+		c.warn(field, line, "config %q is empty", strings.Join(path, "."))
+	}
+	for _, ref := range config.references(path) {
+		c.reference(field, line, ref)
+		if c.tool.method == "" {
+			c.reject(field, line, "must not use credentials: what it makes goes to the client")
+		}
+		if c.tool.configRefs == nil {
+			c.tool.configRefs = map[string]bool{}
+		}
+		c.tool.configRefs[ref] = true
+	}
+}
+
+var (
+	bareArg  = regexp.MustCompile(`\{\{\s*\.args\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}`)
+	braceArg = regexp.MustCompile(`\{([A-Za-z_][A-Za-z0-9_.-]*)\}`)
+	// blocks change what the dot is, so that {{.args.x}} within them may be something else.
+	blocks = regexp.MustCompile(`\{\{-?\s*(with|range|define|block|template)\b`)
+)
+
+// nearest gives a hint with the likeliest of the names, if one is likely.
+func nearest(name string, names []string) string {
+	best, at := "", max(1, len(name)/3)+1
+	for _, n := range names {
+		if d := distance(strings.ToLower(name), strings.ToLower(n)); d < at {
+			best, at = n, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return ` (did you mean "` + best + `"?)`
+}
+
+// distance is the number of single changes between two short names.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

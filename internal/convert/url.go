@@ -1,0 +1,207 @@
+package convert
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// piece is a part of a URL: literal text, or an argument.
+type piece struct {
+	lit   string
+	arg   int  // index into the tool's arguments, or -1
+	brace bool // written {name}: then it must be there and hold something
+}
+
+// mark stands for an argument inside the text of a URL while templates are rendered: NUL, index, kind, NUL. No argument
+// can forge one, since the template escapes NUL.
+func mark(arg int, brace bool) string {
+	kind := "a"
+	if brace {
+		kind = "b"
+	}
+	return "\x00" + strconv.Itoa(arg) + kind + "\x00"
+}
+
+// pieces cuts text at its marks.
+func pieces(text string) []piece {
+	var out []piece
+	for text != "" {
+		i := strings.IndexByte(text, 0)
+		if i < 0 {
+			return append(out, piece{lit: text, arg: -1})
+		}
+		if i > 0 {
+			out = append(out, piece{lit: text[:i], arg: -1})
+		}
+		text = text[i+1:]
+		end := strings.IndexByte(text, 0)
+		if end < 2 {
+			return out
+		}
+		n, _ := strconv.Atoi(text[:end-1])
+		out = append(out, piece{arg: n, brace: text[end-1] == 'b'})
+		text = text[end+1:]
+	}
+	return out
+}
+
+// target is a request's URL while it is put together.
+type target struct {
+	origin string // scheme and host, empty where the URL is relative
+	host   string
+	path   []byte
+	query  []byte
+}
+
+// Places in a URL.
+const (
+	inOrigin = iota
+	inPath
+	inQuery
+	inFragment
+)
+
+var (
+	errOrigin = errors.New("an argument cannot stand in the scheme, host or port of a URL")
+	errStart  = errors.New("an argument cannot be the beginning of a URL")
+)
+
+// assemble puts a URL together: each argument is escaped for the place it stands in. An argument's error is an
+// *argumentError; any other is the author's.
+func (t *Tool) assemble(parts []piece, vals []value) (target, error) {
+	var out target
+	if len(parts) == 0 {
+		return out, errors.New("url is empty")
+	}
+	if parts[0].arg >= 0 {
+		return out, errStart
+	}
+	place, rest := inPath, parts[0].lit
+	if scheme, after, ok := strings.Cut(rest, "://"); ok && !strings.ContainsAny(scheme, "/?#") {
+		end := strings.IndexAny(after, "/?#")
+		if end < 0 {
+			if len(parts) > 1 {
+				return out, errOrigin
+			}
+			end = len(after)
+		}
+		if err := out.setOrigin(strings.ToLower(scheme), after[:end]); err != nil {
+			return out, err
+		}
+		rest = after[end:]
+	} else if strings.HasPrefix(rest, "//") {
+		return out, errors.New("url begins with //, which would name a host: write its scheme")
+	}
+	if !strings.HasPrefix(rest, "/") {
+		out.path = append(out.path, '/')
+	}
+	out.path = append(out.path, make([]byte, 0, 64)...)
+	for i, p := range parts {
+		if p.arg < 0 {
+			if i > 0 {
+				rest = p.lit
+			}
+			place = out.literal(rest, place)
+			continue
+		}
+		if err := out.argument(t, p, vals[p.arg], place); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+func (o *target) setOrigin(scheme, host string) error {
+	if scheme != "http" && scheme != "https" {
+		return fmt.Errorf("url has the scheme %q: only http and https can be called", scheme)
+	}
+	if strings.Contains(host, "@") {
+		return errors.New("url holds a user name or password: use securitySchemes")
+	}
+	u, err := url.Parse(scheme + "://" + host)
+	if err != nil || u.Hostname() == "" || strings.ContainsAny(host, " \\%") {
+		return errors.New("url has no valid host")
+	}
+	o.origin, o.host = scheme+"://"+host, host
+	return nil
+}
+
+// literal appends the author's own text and follows it to the place it ends in.
+func (o *target) literal(s string, place int) int {
+	if place == inPath {
+		end := strings.IndexAny(s, "?#")
+		if end < 0 {
+			o.path = appendLiteral(o.path, s)
+			return inPath
+		}
+		o.path = appendLiteral(o.path, s[:end])
+		place, s = inQuery, s[end:]
+		if s[0] == '?' {
+			s = s[1:]
+		}
+	}
+	if place == inQuery {
+		query, _, fragment := strings.Cut(s, "#")
+		o.query = appendLiteral(o.query, query)
+		if fragment {
+			return inFragment // never sent
+		}
+	}
+	return place
+}
+
+func (o *target) argument(t *Tool, p piece, v value, place int) (err error) {
+	a := &t.args[p.arg]
+	switch place {
+	case inQuery:
+		o.query = v.appendText(o.query, func(dst []byte, s string) []byte { return appendEscaped(dst, s, &unreserved) })
+	case inPath:
+		if !v.sent() || v.empty() {
+			if p.brace {
+				return &argumentError{a.name, "is needed in the path and must not be empty"}
+			}
+			// {{.args.x}} prints nothing, as its author may want at the end; inside, it would take a segment away.
+			if v.set && len(o.path) > 0 && o.path[len(o.path)-1] == '/' {
+				return &argumentError{a.name, "must not be empty"}
+			}
+			return nil
+		}
+		if a.multi && v.str != nil {
+			if o.path, err = appendSegments(o.path, *v.str); err != nil {
+				return &argumentError{a.name, err.Error()}
+			}
+			return nil
+		}
+		o.path = v.appendText(o.path, appendSegment)
+	}
+	return nil
+}
+
+// argumentError is a fault of the caller, told to the caller.
+type argumentError struct{ name, what string } // name may be empty
+
+func (e *argumentError) Error() string {
+	if e.name == "" {
+		return e.what
+	}
+	return "argument " + strconv.Quote(e.name) + " " + e.what
+}
+
+// without removes the pairs of a query that have one of these names.
+func without(query []byte, names func(string) bool) []byte {
+	out := query[:0:len(query)]
+	for pair := range strings.SplitSeq(string(query), "&") {
+		name, _, _ := strings.Cut(pair, "=")
+		if plain, err := url.QueryUnescape(name); pair == "" || err == nil && names(plain) {
+			continue
+		}
+		if len(out) > 0 {
+			out = append(out, '&')
+		}
+		out = append(out, pair...)
+	}
+	return out
+}
