@@ -64,7 +64,14 @@ type Response struct {
 	ContentLength int64 // -1 where unknown or decoded
 	Body          io.ReadCloser
 	Instance      string // the address that answered, for naming backends
+	clock         *clock
 }
+
+// Context ends with the call: when the caller's does, when a limit is reached, when the body is closed, or by Cancel.
+func (r *Response) Context() context.Context { return r.clock.ctx }
+
+// Cancel ends the call from another goroutine than the one that reads the body; cause is context.Cause of Context.
+func (r *Response) Cancel(cause error) { r.clock.cancel(cause) }
 
 // InstanceState is an instance as /status shows it.
 type InstanceState struct {

@@ -273,9 +273,9 @@ func TestRedirectsStayWithinTheService(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/out":
-			http.Redirect(w, r, other.URL, 302)
+			http.Redirect(w, r, other.URL, http.StatusFound)
 		case "/loop":
-			http.Redirect(w, r, "/loop", 302)
+			http.Redirect(w, r, "/loop", http.StatusFound)
 		case "/moved", "/see":
 			http.Redirect(w, r, "/end", map[string]int{"/moved": 307, "/see": 303}[r.URL.Path])
 		case "/plain":

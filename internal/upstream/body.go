@@ -48,7 +48,7 @@ func contextError(ctx context.Context, sent bool) *Error {
 
 // response wraps an answer's body in the limits.
 func (b *Backend) response(c *clock, r *Request, resp *http.Response) (*Response, *Error) {
-	out := &Response{Status: resp.StatusCode, Header: resp.Header, ContentLength: resp.ContentLength}
+	out := &Response{clock: c, Status: resp.StatusCode, Header: resp.Header, ContentLength: resp.ContentLength}
 	by := &body{clock: c, raw: resp.Body, r: resp.Body, left: b.u.o.ResponseBody}
 	fail := func(e *Error) (*Response, *Error) {
 		resp.Body.Close()

@@ -1,0 +1,127 @@
+package relay
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
+)
+
+// eventBuffer is what a relayed stream reads into: thousands of them may be idle at once.
+const eventBuffer = 4 << 10
+
+var eventBuffers = sync.Pool{New: func() any { b := make([]byte, eventBuffer); return &b }}
+
+// events hands on an answer that is an event stream, as it comes.
+func (r *Relay) events(w http.ResponseWriter, req *http.Request, x *Exchange, resp *upstream.Response, rw wire.Rewriter) Outcome {
+	if v, ok := resp.Header["Content-Encoding"]; ok { // only where nothing has to be read: it goes out as it came
+		w.Header()["Content-Encoding"] = v
+	}
+	s := r.stream(resp.Context(), resp.Cancel, w, resp.Status, x, carriesNotices(req, x))
+	defer s.close()
+	var f framing
+	var err error
+	if rw.Idle() && !x.Restricted {
+		err = passEvents(s, resp, &f)
+	} else {
+		err = r.filterEvents(s, resp, rw, &f)
+	}
+	o := Outcome{Status: resp.Status}
+	switch {
+	case err == nil:
+	case s.cut():
+		o.Reason = reasonCut
+	case s.ctx.Err() != nil:
+		o.Err, o.Reason = err, reasonGone
+	default:
+		o.Err, o.Reason = err, reasonBackend
+	}
+	// A call whose stream broke off would be waited for: unless the client can resume, it is told.
+	if id := x.id(); o.Reason != "" && o.Reason != reasonGone && id != nil && !f.ids && f.between() {
+		e := wire.BackendUnavailable.Error(false, "")
+		switch {
+		case s.cut():
+			e.Message = "The stream was ended by the proxy: send the request again"
+		case upstream.KindOf(err) == upstream.Timeout:
+			e = wire.BackendTimeout.Error(false, "")
+		}
+		s.write(wire.AppendEvent(nil, "", "message", e.Append(nil, id)), true)
+	}
+	o.Bytes = s.sent()
+	return o
+}
+
+// carriesNotices tells whether notices of changed tools may go on this exchange's stream: on the stream that a legacy
+// client opens for such, and on a modern subscription to them.
+func carriesNotices(req *http.Request, x *Exchange) notices {
+	if req.Method == http.MethodGet {
+		return notices{wanted: true}
+	}
+	if x.Env != nil && x.Env.Method == wire.MethodListen && gjson.GetBytes(x.Env.Notifications, "toolsListChanged").Bool() {
+		return notices{true, append([]byte(nil), x.Env.ID...)}
+	}
+	return notices{}
+}
+
+// passEvents copies the stream as it comes. Nil: the backend ended it.
+func passEvents(s *stream, resp *upstream.Response, f *framing) error {
+	buf := eventBuffers.Get().(*[]byte)
+	defer eventBuffers.Put(buf)
+	encoded := resp.Header.Get("Content-Encoding") != ""
+	if encoded {
+		s.mu.Lock()
+		s.between = false // for good: nothing can be put into it
+		s.mu.Unlock()
+	}
+	for {
+		n, err := resp.Body.Read(*buf)
+		if n > 0 {
+			f.feed((*buf)[:n])
+			if werr := s.write((*buf)[:n], !encoded && f.between()); werr != nil {
+				return werr
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// filterEvents copies the stream event by event. What cannot be read is left out.
+func (r *Relay) filterEvents(s *stream, resp *upstream.Response, rw wire.Rewriter, f *framing) error {
+	reader := wire.NewEventReader(resp.Body, r.o.MaxMessage)
+	var out, room []byte
+	for {
+		ev, err := reader.Next()
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+		f.ids = f.ids || len(ev.ID) > 0
+		if out, room, err = rw.AppendTo(out[:0], ev, room); err != nil {
+			if errors.Is(err, wire.ErrMessage) {
+				continue // no message, so no client misses it
+			}
+			return err
+		}
+		if err := s.write(out, true); err != nil {
+			return err
+		}
+		if cap(out) > smallBody {
+			out = nil
+		}
+		if cap(room) > smallBody {
+			room = nil
+		}
+	}
+}

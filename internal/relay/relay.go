@@ -1,0 +1,221 @@
+package relay
+
+import (
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/session"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
+)
+
+// Options are the bounds of a Relay. Zero values take the defaults named.
+type Options struct {
+	Sealer    *session.Sealer // makes what clients get to see of a backend's session ids; needed
+	KeepAlive time.Duration   // silence after which a stream gets a comment; 15 s, negative: never
+	// StreamIdle is how long a client may leave what was sent to it unread, and how long a client session of an HTTP+SSE
+	// backend may be unused; 5 min.
+	StreamIdle time.Duration
+	MaxMessage int // bytes of one message that has to be held: filtered, or bridged from HTTP+SSE; 16 MiB
+	Sessions   int // client sessions bridged to HTTP+SSE backends, and those of HTTP+SSE clients, each; 4096
+}
+
+func (o *Options) defaults() {
+	if o.KeepAlive == 0 {
+		o.KeepAlive = 15 * time.Second
+	}
+	if o.StreamIdle <= 0 {
+		o.StreamIdle = 5 * time.Minute
+	}
+	if o.MaxMessage <= 0 {
+		o.MaxMessage = 16 << 20
+	}
+	if o.Sessions <= 0 {
+		o.Sessions = 4096
+	}
+}
+
+// Relay carries exchanges. It knows the open streams, so that they can be told of changes and ended.
+type Relay struct {
+	o Options
+
+	mu      sync.Mutex
+	closed  bool
+	streams map[string]map[*stream]struct{} // by service
+
+	bridges *bridges
+	clients *clients
+}
+
+// New makes a Relay; Close ends it.
+func New(o Options) *Relay {
+	o.defaults()
+	r := &Relay{o: o, streams: map[string]map[*stream]struct{}{}}
+	r.bridges = newBridges(r)
+	r.clients = newClients(r)
+	return r
+}
+
+// Exchange is one request of a client whose right to make it was decided by the caller.
+type Exchange struct {
+	Backend   *upstream.Backend
+	Transport registry.Transport
+	Service   string
+	Version   string
+	Consumer  string // empty where the service is open
+	// Session is what the client's Mcp-Session-Id was sealed over, checked against Service, Version and Consumer; nil
+	// where the client sent none.
+	Session *session.Session
+	Body    []byte         // the client's own bytes; nil for GET and DELETE
+	Env     *wire.Envelope // the scan of Body
+
+	// Restricted: the client may see only part of the service, so that nothing unread may reach it.
+	Restricted bool
+	// See tells which tools the client may see; nil: all.
+	See func(tool []byte) bool
+	// Private: a key was needed, so that no answer may be shared by a cache.
+	Private bool
+	// ForwardHeaders are request headers that go to the backend besides the protocol's own; canonical.
+	ForwardHeaders []string
+	// Strip removes from the header that goes to the backend what stood where a key may stand; nil: nothing.
+	Strip func(http.Header)
+	// Credential adds the service's own credential towards its backend, and where it may go; nil: there is none.
+	Credential func(*upstream.Request) error
+	// Cut, once closed, ends the exchange's stream; nil: never.
+	Cut <-chan struct{}
+}
+
+// modern tells the era of the exchange.
+func (x *Exchange) modern(req *http.Request) bool { return wire.ModernRequest(req.Header, x.Env) }
+
+// id is the raw id to answer to; nil where there is none.
+func (x *Exchange) id() []byte {
+	if x.Env == nil || x.Env.Kind != wire.Request {
+		return nil
+	}
+	return x.Env.ID
+}
+
+// rewriter says what changes on the way to the client. Only modern answers have a cacheScope, and a tool's result never
+// does: it is not held for its sake.
+func (x *Exchange) rewriter(req *http.Request) wire.Rewriter {
+	rw := wire.Rewriter{See: x.See, DropInstructions: x.Restricted}
+	if x.Private && x.Env != nil && x.Env.Method != wire.MethodToolsCall && x.modern(req) {
+		rw.Private = true
+	}
+	return rw
+}
+
+// Outcome is what became of an exchange, for the audit log and metrics.
+type Outcome struct {
+	Status int   // sent to the client
+	Bytes  int64 // of the body sent to the client
+	Err    error // what went wrong between us and the backend; an *upstream.Error has a Detail for the log
+	Reason string
+	// Abort: the answer broke off where the client could take it for whole. The caller ends the connection with
+	// panic(http.ErrAbortHandler) when it has done its accounting.
+	Abort bool
+}
+
+// Reasons in outcomes.
+const (
+	reasonSessionLost = "session lost"
+	reasonCut         = "access ended"
+	reasonUnreadable  = "answer unreadable"
+	reasonBackend     = "backend fault"
+	reasonGone        = "client went away"
+)
+
+// Serve carries the exchange. What it writes is complete: an answer, a stream up to its end, or a refusal.
+func (r *Relay) Serve(w http.ResponseWriter, req *http.Request, x *Exchange) Outcome {
+	if x.Transport == registry.SSE {
+		return r.bridges.serve(w, req, x)
+	}
+	return r.direct(w, req, x)
+}
+
+// ToolsChanged tells the clients with open streams of a service, as far as match agrees, that their tools changed.
+// It does not wait for any of them.
+func (r *Relay) ToolsChanged(service string, match func(consumer, version string) bool) {
+	r.each(service, match, (*stream).changed)
+}
+
+// End ends the open streams and bridged sessions of a service, as far as match agrees.
+func (r *Relay) End(service string, match func(consumer, version string) bool) {
+	r.each(service, match, (*stream).end)
+	r.bridges.end(service, match)
+	r.clients.end(service, match)
+}
+
+func (r *Relay) each(service string, match func(consumer, version string) bool, do func(*stream)) {
+	r.mu.Lock()
+	var found []*stream
+	for s := range r.streams[service] {
+		if match == nil || match(s.consumer, s.version) {
+			found = append(found, s)
+		}
+	}
+	r.mu.Unlock()
+	for _, s := range found {
+		do(s)
+	}
+}
+
+// Close ends every stream and session. Handlers return soon after; new streams end at once.
+func (r *Relay) Close() {
+	r.mu.Lock()
+	r.closed = true
+	var all []*stream
+	for _, of := range r.streams {
+		for s := range of {
+			all = append(all, s)
+		}
+	}
+	r.mu.Unlock()
+	for _, s := range all {
+		s.end()
+	}
+	r.clients.close()
+	r.bridges.close()
+}
+
+// refuse answers with a refusal of ours.
+func refuse(w http.ResponseWriter, req *http.Request, x *Exchange, why wire.Refusal, message string) Outcome {
+	e := why.Error(x.modern(req), message)
+	body := e.Append(nil, x.id())
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Del("Content-Encoding")
+	w.WriteHeader(e.Status)
+	n, err := w.Write(body)
+	return Outcome{Status: e.Status, Bytes: int64(n), Err: err, Reason: e.Message}
+}
+
+// refuseError answers for a call that upstream could not make.
+func refuseError(w http.ResponseWriter, req *http.Request, x *Exchange, err error) Outcome {
+	var o Outcome
+	switch kind := upstream.KindOf(err); {
+	case kind == upstream.Canceled:
+		return Outcome{Status: 499, Err: err, Reason: reasonGone} // nobody is there to read an answer
+	case kind == upstream.InstanceGone, kind == upstream.Refused && x.Session != nil && x.Session.Instance != "":
+		o = refuse(w, req, x, wire.UnknownSession, "")
+		o.Reason = reasonSessionLost
+	case kind == upstream.Timeout:
+		o = refuse(w, req, x, wire.BackendTimeout, "")
+		o.Reason = kind.String()
+	default:
+		message := ""
+		if kind != 0 {
+			message = "The backend is not available: " + kind.String()
+		}
+		o = refuse(w, req, x, wire.BackendUnavailable, message)
+		o.Reason = reasonBackend
+		if kind != 0 {
+			o.Reason = kind.String()
+		}
+	}
+	o.Err = err
+	return o
+}

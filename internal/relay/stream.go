@@ -1,0 +1,221 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
+)
+
+// errCut ends a stream whose client lost its access, or that the proxy closes.
+var errCut = errors.New("stream was ended")
+
+// keepAlive is a comment: clients ignore it, what stands between us and them sees life.
+var keepAlive = []byte(": keep-alive\n\n")
+
+// stream is an event stream to a client. Whole events are written by the handler, keep-alives and notices of changed
+// tools by a timer between them. It costs no goroutine of its own while it is idle.
+type stream struct {
+	relay             *Relay
+	service, consumer string
+	version           string
+	notices
+	pending atomic.Bool // the tools changed and the client was not told yet
+	timer   *time.Timer
+
+	ctx    context.Context // ends with the client, the stream's end, or a cut
+	cancel context.CancelCauseFunc
+
+	mu       sync.Mutex // guards what follows, and w
+	w        http.ResponseWriter
+	rc       *http.ResponseController
+	open     bool
+	between  bool // no event is half written
+	bytes    int64
+	last     time.Time // last write
+	deadline time.Time // when the write deadline was set
+	err      error     // of a write
+}
+
+// notices says whether and how a stream carries notifications/tools/list_changed.
+type notices struct {
+	wanted       bool
+	subscription []byte // raw id of the modern subscription they belong to; nil in the legacy era
+}
+
+// stream begins a stream to the client: its header is sent. cancel ends ctx. The caller ends the stream with close.
+func (r *Relay) stream(ctx context.Context, cancel context.CancelCauseFunc, w http.ResponseWriter, status int, x *Exchange, n notices) *stream {
+	s := &stream{
+		relay: r, service: x.Service, consumer: x.Consumer, version: x.Version, notices: n, ctx: ctx, cancel: cancel,
+		w: w, rc: http.NewResponseController(w), open: true, between: true, last: time.Now(),
+	}
+	h := w.Header()
+	h["Content-Type"] = []string{"text/event-stream"}
+	h["X-Accel-Buffering"] = []string{"no"}
+	if _, ok := h["Cache-Control"]; !ok {
+		h["Cache-Control"] = []string{"no-cache, no-transform"}
+	}
+	delete(h, "Content-Length")
+	w.WriteHeader(status)
+	s.mu.Lock()
+	s.flush()
+	if r.o.KeepAlive > 0 {
+		s.timer = time.AfterFunc(r.o.KeepAlive, s.beat)
+	} else {
+		s.timer = time.AfterFunc(time.Hour, s.beat)
+	}
+	s.mu.Unlock()
+	r.mu.Lock()
+	if r.closed {
+		s.cancel(errCut)
+	}
+	if r.streams[s.service] == nil {
+		r.streams[s.service] = map[*stream]struct{}{}
+	}
+	r.streams[s.service][s] = struct{}{}
+	r.mu.Unlock()
+	if x.Cut != nil {
+		go func() {
+			select {
+			case <-x.Cut:
+				s.end()
+			case <-s.ctx.Done():
+			}
+		}()
+	}
+	return s
+}
+
+// close ends the stream. Nothing is written afterwards.
+func (s *stream) close() {
+	s.mu.Lock()
+	s.open = false
+	s.timer.Stop()
+	if !s.deadline.IsZero() {
+		s.rc.SetWriteDeadline(time.Time{}) // the connection lives on
+	}
+	s.mu.Unlock()
+	s.cancel(nil)
+	r := s.relay
+	r.mu.Lock()
+	if of := r.streams[s.service]; of != nil {
+		if delete(of, s); len(of) == 0 {
+			delete(r.streams, s.service)
+		}
+	}
+	r.mu.Unlock()
+}
+
+// end makes the handler end the stream, in order.
+func (s *stream) end() { s.cancel(errCut) }
+
+// cut tells whether the stream was ended by us.
+func (s *stream) cut() bool { return errors.Is(context.Cause(s.ctx), errCut) }
+
+// changed tells the client, as soon as no event is half written, that its tools changed.
+func (s *stream) changed() {
+	if s.wanted {
+		s.pending.Store(true)
+		s.timer.Reset(0) // not here: the client may be slow to take it
+	}
+}
+
+// write sends p, after which the stream is between two events or not.
+func (s *stream) write(p []byte, between bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.send(p)
+	s.between = between
+	if between && s.pending.Load() {
+		s.notice()
+	}
+	s.flush()
+	return s.err
+}
+
+// beat is the timer's: it writes what is to be written between events.
+func (s *stream) beat() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.open || s.err != nil {
+		return
+	}
+	if s.between && s.pending.Load() {
+		s.notice()
+		s.flush()
+	}
+	every := s.relay.o.KeepAlive
+	if every < 0 {
+		return
+	}
+	rest := every - time.Since(s.last)
+	if rest <= 0 {
+		if rest = every; s.between {
+			s.send(keepAlive)
+			s.flush()
+		}
+	}
+	s.timer.Reset(rest)
+}
+
+func (s *stream) notice() {
+	s.pending.Store(false)
+	s.send(wire.AppendEvent(nil, "", "message", wire.AppendToolsListChanged(nil, s.subscription)))
+}
+
+// send and flush are called with the lock held. A client that leaves what was sent unread for StreamIdle is given up.
+func (s *stream) send(p []byte) {
+	if s.err != nil || len(p) == 0 {
+		return
+	}
+	now := time.Now()
+	s.last = now
+	if idle := s.relay.o.StreamIdle; now.Sub(s.deadline) > idle/8 {
+		s.deadline = now
+		s.rc.SetWriteDeadline(now.Add(idle)) // not every ResponseWriter can: then there is none
+	}
+	n, err := s.w.Write(p)
+	s.bytes += int64(n)
+	s.failed(err)
+}
+
+func (s *stream) flush() {
+	if s.err == nil {
+		s.failed(s.rc.Flush())
+	}
+}
+
+func (s *stream) failed(err error) {
+	if err != nil && s.err == nil && !errors.Is(err, http.ErrNotSupported) {
+		s.err = err
+		s.cancel(err)
+	}
+}
+
+// Idle serves a stream that only the proxy itself writes to: for converted services, and for subscriptions that it
+// answers itself. It carries first, if not nil, as its first message and then only notices of changed tools, until the
+// client leaves or the stream is cut. subscription is the raw id of a modern subscriptions/listen, else nil.
+func (r *Relay) Idle(w http.ResponseWriter, req *http.Request, x *Exchange, first, subscription []byte) Outcome {
+	ctx, cancel := context.WithCancelCause(req.Context())
+	s := r.stream(ctx, cancel, w, http.StatusOK, x, notices{true, subscription})
+	defer s.close()
+	if first != nil {
+		s.write(wire.AppendEvent(nil, "", "message", first), true)
+	}
+	<-s.ctx.Done()
+	o := Outcome{Status: http.StatusOK, Bytes: s.sent(), Reason: reasonGone}
+	if s.cut() {
+		o.Reason = reasonCut
+	}
+	return o
+}
+
+func (s *stream) sent() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bytes
+}
