@@ -1,12 +1,14 @@
 package wire
 
+import "strings"
+
 // Kind is what a message is to JSON-RPC.
 type Kind uint8
 
 // Kinds of messages.
 const (
 	Request      Kind = iota + 1 // method and id
-	Notification                 // method, no id
+	Notification                 // method, no id. An unknown method may be one too: decide on the method, not on the kind
 	Response                     // result or error
 )
 
@@ -55,6 +57,7 @@ var (
 	errObject   = scanError(InvalidRequest, "Invalid Request: a message must be an object")
 	errVersion  = scanError(InvalidRequest, `Invalid Request: jsonrpc must be "2.0"`)
 	errID       = scanError(InvalidRequest, "Invalid Request: id must be a string or a number")
+	errNoID     = scanError(InvalidRequest, "Invalid Request: a request must have an id")
 	errMethod   = scanError(InvalidRequest, "Invalid Request: method must be a plain string, spelled exactly as the protocol has it")
 	errShape    = scanError(InvalidRequest, "Invalid Request: a message has either a method or one of result and error")
 	errNames    = scanError(InvalidRequest, "Invalid Request: the names of a message may be given once each, spelled exactly as the protocol has them")
@@ -130,6 +133,7 @@ type scanner struct {
 
 	jsonrpc, method, name, uri, version, metaVersion text
 	idNull                                           bool
+	idDoubt                                          bool // there may be another id for another decoder
 	paramsToken                                      []byte
 }
 
@@ -194,6 +198,7 @@ func (s *scanner) field(i int, at level) (int, field) {
 		decoded, ok := appendDecoded(s.e.scratch, name)
 		if !ok {
 			s.refuse(namesError(at))
+			s.idDoubt = s.idDoubt || at == levelEnvelope
 		}
 		s.e.scratch = decoded[:mark] // the room is free again once the field is known
 		name = decoded[mark:]
@@ -209,14 +214,13 @@ func (s *scanner) field(i int, at level) (int, field) {
 	}
 	switch bit := uint32(1) << f; {
 	case f == unknown:
-		if isVariant(name, at) {
+		if v := variantOf(name, at); v != unknown {
 			s.refuse(namesError(at))
+			s.idDoubt = s.idDoubt || at == levelEnvelope && v == fieldID
 		}
 	case s.seen[at]&bit != 0:
 		s.refuse(namesError(at))
-		if at == levelEnvelope && f == fieldID {
-			s.idNull, s.e.ID = false, nil
-		}
+		s.idDoubt = s.idDoubt || at == levelEnvelope && f == fieldID
 		f = unknown // checked, not read
 	default:
 		s.seen[at] |= bit
@@ -231,17 +235,21 @@ func namesError(at level) *Error {
 	return errInParams
 }
 
-func isVariant(name []byte, at level) bool {
+// variantOf tells which field of the level a lenient decoder could take an unknown name for.
+func variantOf(name []byte, at level) field {
 	var buf [maxFolded]byte
 	f, ok := fold(&buf, name)
 	if !ok {
-		return false
+		return unknown
 	}
 	switch at {
 	case levelEnvelope:
-		return foldedEnvelope(f)
+		return envelopeField(f)
 	case levelParams:
-		return foldedParams(f) && !(string(f) == "meta" && string(name) == "meta") // an extension's own, not _meta misspelt
+		if string(name) == "meta" {
+			return unknown // an extension's own, not _meta misspelt
+		}
+		return foldedParams(f)
 	default:
 		return foldedMeta(f)
 	}
@@ -312,7 +320,9 @@ func (s *scanner) keepEnvelope(f field, raw []byte) {
 	case fieldResult:
 		s.e.Result = raw
 	case fieldError:
-		s.e.Error = raw
+		if raw[0] != 'n' { // some serializers write every field they have
+			s.e.Error = raw
+		}
 	}
 }
 
@@ -378,26 +388,22 @@ func (s *scanner) keepMeta(f field, raw []byte, t text) {
 // finish decides what the message is, once all of it is known to be JSON.
 func (s *scanner) finish() error {
 	e := s.e
+	if s.idDoubt {
+		e.ID = nil
+	}
 	if s.refused != nil {
 		return s.refused
 	}
 	if v, ok := s.decode(s.jsonrpc); !ok || string(v) != "2.0" {
 		return errVersion
 	}
-	hasMethod := s.seen[levelEnvelope]&(1<<fieldMethod) != 0
-	answers := 0
-	if e.Result != nil {
-		answers++
+	if s.seen[levelEnvelope]&(1<<fieldMethod) == 0 {
+		return s.finishResponse()
 	}
-	if e.Error != nil {
-		answers++
-	}
-	if !hasMethod {
-		return s.finishResponse(answers)
-	}
-	if answers > 0 {
+	if e.Error != nil || e.Result != nil && e.Result[0] != 'n' {
 		return errShape
 	}
+	e.Result = nil
 	if s.idNull {
 		return errID
 	}
@@ -405,28 +411,36 @@ func (s *scanner) finish() error {
 	if !ok {
 		return errMethod
 	}
-	if e.Method = intern(m); e.Method == "" {
-		if methodVariant(m) {
-			return errMethod
-		}
+	e.Method = intern(m)
+	switch known := e.Method != ""; {
+	case !known && methodVariant(m):
+		return errMethod
+	case !known:
 		e.Method = string(m)
-	}
-	if e.Kind = Notification; e.ID != nil {
+		fallthrough
+	default:
 		e.Kind = Request
+		if e.ID == nil {
+			e.Kind = Notification
+			if known && !strings.HasPrefix(e.Method, "notifications/") {
+				return errNoID // a backend might carry it out all the same
+			}
+		}
 	}
 	return s.finishParams()
 }
 
-func (s *scanner) finishResponse(answers int) error {
+func (s *scanner) finishResponse() error {
 	e := s.e
 	e.Kind = Response
+	if e.Error != nil && e.Result != nil && e.Result[0] == 'n' {
+		e.Result = nil
+	}
 	switch {
-	case answers != 1 || e.Params != nil:
+	case (e.Error == nil) == (e.Result == nil) || e.Params != nil:
 		return errShape
-	case e.ID == nil && e.Error == nil:
-		return errID // JSON-RPC 2.0, 5: only an error may answer an id that could not be read
-	case e.ID == nil && s.idNull:
-		e.ID = nullID
+	case e.ID == nil && s.idNull && e.Error != nil:
+		e.ID = nullID // JSON-RPC 2.0, 5: an error may answer an id that could not be read
 	case e.ID == nil:
 		return errID
 	}

@@ -93,7 +93,7 @@ func CheckHeaders(h http.Header, e *Envelope) *Error {
 	if err != nil {
 		return mismatch(modern, "the Mcp-Name header is not valid base64 of UTF-8")
 	}
-	if name != string(e.Name) && value != string(e.Name) {
+	if name != string(e.Name) {
 		return mismatch(modern, "the Mcp-Name header differs from params."+named)
 	}
 	return nil

@@ -85,8 +85,11 @@ func fold(buf *[maxFolded]byte, name []byte) ([]byte, bool) {
 	return buf[:n], true
 }
 
-// foldRune gives the smallest rune that folds to the same as r.
+// foldRune gives the smallest rune that folds to the same as r. The two i of Turkish are an i to Java's equalsIgnoreCase.
 func foldRune(r rune) rune {
+	if r == 'İ' || r == 'ı' {
+		return 'i'
+	}
 	for {
 		next := unicode.SimpleFold(r)
 		if next <= r {
@@ -151,7 +154,7 @@ const (
 	fieldRequestState
 )
 
-// paramsField takes names as they are; its folded sibling takes what fold gives.
+// paramsField takes names as they are; its sibling foldedParams takes what fold gives.
 func paramsField(name []byte) field {
 	switch string(name) {
 	case "name":
@@ -194,13 +197,26 @@ func paramsField(name []byte) field {
 	return unknown
 }
 
-func foldedParams(name []byte) bool {
+func foldedParams(name []byte) field {
 	switch string(name) {
-	case "name", "arguments", "meta", "uri", "cursor", "requestid", "protocolversion", "capabilities", "clientinfo",
-		"level", "ref", "argument", "notifications", "progresstoken", "task", "taskid", "inputresponses", "requeststate":
-		return true
+	case "meta":
+		return fieldMeta
+	case "requestid":
+		return fieldRequestID
+	case "protocolversion":
+		return fieldProtocolVersion
+	case "clientinfo":
+		return fieldClientInfo
+	case "progresstoken":
+		return fieldParamsProgressToken
+	case "taskid":
+		return fieldTaskID
+	case "inputresponses":
+		return fieldInputResponses
+	case "requeststate":
+		return fieldRequestState
 	}
-	return false
+	return paramsField(name)
 }
 
 // Fields of params._meta.
@@ -237,16 +253,21 @@ func metaField(name []byte) field {
 	return unknown
 }
 
-func foldedMeta(name []byte) bool {
+func foldedMeta(name []byte) field {
 	switch string(name) {
-	case "progresstoken", "io.modelcontextprotocol/protocolversion", "io.modelcontextprotocol/clientcapabilities",
-		"io.modelcontextprotocol/clientinfo", "io.modelcontextprotocol/loglevel":
-		return true
+	case "progresstoken":
+		return fieldProgressToken
+	case "io.modelcontextprotocol/protocolversion":
+		return fieldMetaVersion
+	case "io.modelcontextprotocol/clientcapabilities":
+		return fieldMetaCapabilities
+	case "io.modelcontextprotocol/clientinfo":
+		return fieldMetaClientInfo
+	case "io.modelcontextprotocol/loglevel":
+		return fieldMetaLogLevel
 	}
-	return false
+	return unknown
 }
-
-func foldedEnvelope(name []byte) bool { return envelopeField(name) != unknown }
 
 // methodVariant tells whether an unknown method is a known one for a lenient reader: other case, space around it.
 func methodVariant(m []byte) bool {

@@ -159,11 +159,13 @@ func (p *splicer) member(i int, names func([]byte) string) (value int, name, var
 	if escaped {
 		raw, ok = appendDecoded(p.name[:0], raw)
 	}
-	if name = names(raw); name == "" || !ok {
+	if !ok {
+		return p.colon(end), "", "?" // decoders disagree on what it says
+	}
+	if name = names(raw); name == "" {
 		var buf [maxFolded]byte
 		if f, short := fold(&buf, raw); short {
-			name, variant = "", foldedMember(f)
-			if variant != "" && names([]byte(variant)) == "" {
+			if variant = foldedMember(f); variant != "" && names([]byte(variant)) == "" {
 				variant = "" // one of ours, but not at this level
 			}
 		}

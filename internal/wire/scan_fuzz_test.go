@@ -1,0 +1,238 @@
+package wire
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+)
+
+// tricks are the ways around authorization of assertion 19, and near misses. what is the expected end: "" for accepted.
+var tricks = []struct {
+	name, body, what string
+}{
+	{"plain call", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"denied","arguments":{}}}`, ""},
+	{"case variant of name after it", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"denied","NAME":"allowed"}}`, "names in params"},
+	{"case variant of name before it", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"Name":"denied","name":"allowed"}}`, "names in params"},
+	{"case variant of name alone", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"Name":"denied"}}`, "names in params"},
+	{"name twice", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"allowed","name":"denied"}}`, "names in params"},
+	{"name twice, once escaped", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"allowed","\u006eame":"denied"}}`, "names in params"},
+	{"escaped case variant", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"allowed","\u004eame":"denied"}}`, "names in params"},
+	{"escaped name", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"\u006eame":"denied"}}`, ""},
+	{"escaped value", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"\u0064enied"}}`, ""},
+	{"underscore in name", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"allowed","na_me":"denied"}}`, "names in params"},
+	{"NUL behind name", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"allowed","name\u0000":"denied"}}`, "names in params"},
+	{"NUL in the value", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"denied\u0000allowed"}}`, "without NUL"},
+	{"method twice", `{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call","params":{"name":"denied"}}`, "names of a message"},
+	{"case variant of method", `{"jsonrpc":"2.0","id":1,"method":"tools/call","METHOD":"ping","params":{"name":"denied"}}`, "names of a message"},
+	{"case variant of params", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"allowed"},"Params":{"name":"denied"}}`, "names of a message"},
+	{"params twice", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"allowed"},"params":{"name":"denied"}}`, "names of a message"},
+	{"long s in params", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"allowed"},"paramſ":{"name":"denied"}}`, "names of a message"},
+	{"Kelvin sign in progressToken", `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"progressTo\u212aen":1}}}`, "names in params"},
+	{"dotless i in id", `{"jsonrpc":"2.0","id":1,"ıd":2,"method":"ping"}`, "names of a message"},
+	{"id twice", `{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}`, "names of a message"},
+	{"meta twice", `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{},"_meta":{}}}`, "names in params"},
+	{"meta in capitals", `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_META":{}}}`, "names in params"},
+	{"meta without underscore is somebody's own", `{"jsonrpc":"2.0","id":1,"method":"x/y","params":{"meta":{}}}`, ""},
+	{"revision twice", `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/protocolVersion":"2025-06-18"}}}`, "names in params"},
+	{"revision in another case", `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"io.modelcontextprotocol/protocolversion":"2026-07-28"}}}`, "names in params"},
+	{"lone surrogate in a name", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"allowed","\ud800name":"denied"}}`, "names in params"},
+	{"lone surrogate in the value", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"denied\udc00"}}`, "lone surrogates"},
+	{"lone surrogate in arguments", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"denied","arguments":{"x":"\ud800"}}}`, ""},
+	{"surrogate pair", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"\ud83d\udc36"}}`, ""},
+	{"duplicates inside arguments", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"denied","arguments":{"name":1,"NAME":2,"name":3}}}`, ""},
+	{"method in another case", `{"jsonrpc":"2.0","id":1,"method":"Tools/Call","params":{"name":"denied"}}`, "method must be"},
+	{"method with a space", `{"jsonrpc":"2.0","id":1,"method":"tools/call ","params":{"name":"denied"}}`, "method must be"},
+	{"method with NUL", `{"jsonrpc":"2.0","id":1,"method":"tools/call\u0000","params":{"name":"denied"}}`, "method must be"},
+	{"method with a slash before it", `{"jsonrpc":"2.0","id":1,"method":"/tools/call","params":{"name":"denied"}}`, "method must be"},
+	{"method no string", `{"jsonrpc":"2.0","id":1,"method":["tools/call"],"params":{"name":"denied"}}`, "method must be"},
+	{"escaped method", `{"jsonrpc":"2.0","id":1,"method":"tools\/call","params":{"name":"denied"}}`, ""},
+	{"call as a notification", `{"jsonrpc":"2.0","method":"tools/call","params":{"name":"denied"}}`, "must have an id"},
+	{"call and answer at once", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"denied"},"result":{}}`, "either a method"},
+	{"nulls of an eager serializer", `{"jsonrpc":"2.0","id":1,"method":"ping","params":null,"result":null,"error":null}`, ""},
+	{"params by position", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":["denied",{}]}`, "must be objects"},
+	{"name no string", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":["denied"]}}`, "name must be"},
+	{"name missing", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}`, "name must be"},
+	{"params missing", `{"jsonrpc":"2.0","id":1,"method":"tools/call"}`, "name must be"},
+	{"uri missing", `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"name":"x"}}`, "uri must be"},
+	{"byte order mark", "\ufeff" + `{"jsonrpc":"2.0","id":1,"method":"ping"}`, "Parse error: a value was expected at byte 0"},
+	{"batch", `[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"denied"}}]`, "batches"},
+	{"two messages", `{"jsonrpc":"2.0","id":1,"method":"ping"}{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"denied"}}`, "something follows the message at byte 40"},
+	{"NUL behind the message", `{"jsonrpc":"2.0","id":1,"method":"ping"}` + "\x00", "something follows"},
+	{"invalid UTF-8", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"denied\xff\"}}", "invalid UTF-8"},
+	{"overlong UTF-8", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"params\":{\"x\":\"\xc1\xae\"}}", "invalid UTF-8"},
+	{"surrogate in UTF-8", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"params\":{\"x\":\"\xed\xa0\x80\"}}", "invalid UTF-8"},
+	{"UTF-16", "{\x00\"\x00j\x00", "a name in double quotes"},
+	{"comment", `{"jsonrpc":"2.0","id":1,/*"method":"ping",*/"method":"tools/call","params":{"name":"denied"}}`, "a name in double quotes"},
+	{"trailing comma", `{"jsonrpc":"2.0","id":1,"method":"ping",}`, "a name in double quotes"},
+	{"single quotes", `{'jsonrpc':'2.0'}`, "a name in double quotes"},
+	{"NaN", `{"jsonrpc":"2.0","id":NaN,"method":"ping"}`, "a value was expected"},
+	{"octal", `{"jsonrpc":"2.0","id":01,"method":"ping"}`, "a comma or a closing bracket"},
+	{"raw line feed in a string", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"pi\nng\"}", "unescaped control character"},
+	{"vertical tab as space", "{\v\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}", "a name in double quotes"},
+	{"nested to the limit", `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":` + strings.Repeat("[", MaxDepth-2) + strings.Repeat("]", MaxDepth-2) + `}}`, ""},
+	{"nested deeper", `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":` + strings.Repeat("[", MaxDepth-1) + strings.Repeat("]", MaxDepth-1) + `}}`, "nested deeper than 128"},
+	{"nested very deep", strings.Repeat(`{"x":`, 100000), "nested deeper than 128"},
+	{"empty", "", "unexpected end at byte 0"},
+	{"only space", " \n", "unexpected end"},
+	{"a string", `"tools/call"`, "must be an object"},
+	{"null id", `{"jsonrpc":"2.0","id":null,"method":"ping"}`, "id must be"},
+	{"true as id", `{"jsonrpc":"2.0","id":true,"method":"ping"}`, "id must be"},
+	{"object as id", `{"jsonrpc":"2.0","id":{"a":1},"method":"ping"}`, "id must be"},
+	{"large id", `{"jsonrpc":"2.0","id":9007199254740993,"method":"ping"}`, ""},
+	{"fraction as id", `{"jsonrpc":"2.0","id":-1.50e+2,"method":"ping"}`, ""},
+	{"no jsonrpc", `{"id":1,"method":"ping"}`, "jsonrpc must be"},
+	{"jsonrpc 1.0", `{"jsonrpc":"1.0","id":1,"method":"ping"}`, "jsonrpc must be"},
+	{"jsonrpc a number", `{"jsonrpc":2.0,"id":1,"method":"ping"}`, "jsonrpc must be"},
+	{"neither method nor answer", `{"jsonrpc":"2.0","id":1}`, "either a method"},
+	{"answer", `{"jsonrpc":"2.0","id":"s-1","result":{"action":"accept"}}`, ""},
+	{"error for null", `{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"m"}}`, ""},
+	{"result for null", `{"jsonrpc":"2.0","id":null,"result":{}}`, "id must be"},
+	{"result and error", `{"jsonrpc":"2.0","id":1,"result":{},"error":{}}`, "either a method"},
+	{"revision with a lone surrogate", `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"\ud800"}}}`, "protocolVersion must be"},
+	{"unknown fields", `{"jsonrpc":"2.0","id":1,"method":"ping","trace":{"a":[1,2]},"params":{"x":1,"x":2}}`, ""},
+}
+
+func TestA19_Tricks(t *testing.T) {
+	for _, c := range tricks {
+		t.Run(c.name, func(t *testing.T) {
+			var e Envelope
+			err := Scan([]byte(c.body), &e)
+			var got string
+			if err != nil {
+				got = err.Error()
+			}
+			if (c.what == "") != (err == nil) || !strings.Contains(got, c.what) {
+				t.Fatalf("Scan gave %q, want %q", got, c.what)
+			}
+			var refusal *Error
+			if err != nil && (!errors.As(err, &refusal) || refusal.Status != 400) {
+				t.Fatalf("got %#v, want an *Error with status 400", err)
+			}
+			agree(t, []byte(c.body))
+		})
+	}
+}
+
+// FuzzScan looks for a message that Scan lets through and another parser reads differently, or that Scan and the
+// reference do not agree to accept. Seen to fail with each of: variants allowed, duplicates allowed, no check of UTF-8,
+// escapes in names not decoded, lone surrogates allowed.
+func FuzzScan(f *testing.F) {
+	for _, c := range tricks {
+		if len(c.body) < 1<<12 {
+			f.Add([]byte(c.body))
+		}
+	}
+	f.Add(smallCall)
+	f.Add(modernCall)
+	f.Fuzz(agree)
+}
+
+// lenient is how many a backend reads a message: without case, the last duplicate wins.
+type lenient struct {
+	ID     json.RawMessage `json:"id"`
+	Method string          `json:"method"`
+	Params struct {
+		Name string `json:"name"`
+		URI  string `json:"uri"`
+	} `json:"params"`
+}
+
+// agree holds Scan against encoding/json and the reference. It is run over every input of the tests.
+func agree(t *testing.T, body []byte) {
+	var e Envelope
+	err := Scan(body, &e)
+	ref, refErr := refScan(body)
+	if (err == nil) != (refErr == nil) {
+		t.Fatalf("Scan says %v, the reference %v: %q", err, refErr, body)
+	}
+	if Valid(body) != refValid(body) {
+		t.Fatalf("Valid says %v, the reference %v: %q", Valid(body), refValid(body), body)
+	}
+	if err != nil {
+		if e.ID != nil && !json.Valid(e.ID) {
+			t.Fatalf("id %q after an error", e.ID)
+		}
+		return
+	}
+	if e.Kind != ref.kind || e.Method != ref.method || string(e.Name) != ref.name || string(e.ID) != ref.id {
+		t.Fatalf("Scan read %d %q %q %q, the reference %+v: %q", e.Kind, e.Method, e.Name, e.ID, ref, body)
+	}
+	exact(t, body, &e)
+	var l lenient
+	if json.Unmarshal(body, &l) != nil {
+		return // such a backend executes nothing
+	}
+	name := l.Params.Name
+	switch e.Method {
+	case MethodResourcesRead, MethodResourcesSubscribe, MethodResourcesUnsubscribe:
+		name = l.Params.URI
+	case MethodToolsCall, MethodPromptsGet:
+	default:
+		name = ""
+	}
+	if l.Method != e.Method || name != string(e.Name) || string(l.ID) != string(e.ID) {
+		t.Fatalf("Scan read %q %q %q, a lenient backend %q %q %q: %q", e.Method, e.Name, e.ID, l.Method, name, l.ID, body)
+	}
+	if lower := lowered(body); lower != nil && lower["method"] != e.Method {
+		t.Fatalf("Scan read %q, a backend that lowers names %q: %q", e.Method, lower["method"], body)
+	}
+}
+
+// exact holds what Scan read against encoding/json's maps, which keep case.
+func exact(t *testing.T, body []byte, e *Envelope) {
+	var env, params map[string]json.RawMessage
+	if err := json.Unmarshal(body, &env); err != nil {
+		t.Fatalf("Scan accepts what encoding/json does not: %v: %q", err, body)
+	}
+	if string(env["id"]) != string(e.ID) {
+		t.Fatalf("id %q, encoding/json has %q", e.ID, env["id"])
+	}
+	var method string
+	if env["method"] != nil {
+		if err := json.Unmarshal(env["method"], &method); err != nil || method != e.Method {
+			t.Fatalf("method %q, encoding/json has %q, %v", e.Method, method, err)
+		}
+	}
+	if e.Params == nil {
+		return
+	}
+	if string(env["params"]) != string(e.Params) {
+		t.Fatalf("params %q, encoding/json has %q", e.Params, env["params"])
+	}
+	if err := json.Unmarshal(env["params"], &params); err != nil {
+		t.Fatal(err)
+	}
+	if e.Arguments != nil && string(params["arguments"]) != string(e.Arguments) {
+		t.Fatalf("arguments %q, encoding/json has %q", e.Arguments, params["arguments"])
+	}
+	if e.Cursor != nil && string(params["cursor"]) != string(e.Cursor) {
+		t.Fatalf("cursor %q, encoding/json has %q", e.Cursor, params["cursor"])
+	}
+}
+
+// lowered reads the envelope as decoders do that lower all names first; the first one wins.
+func lowered(body []byte) map[string]string {
+	n, err := refParse(body)
+	if err != nil {
+		return nil
+	}
+	out := map[string]string{}
+	for _, m := range n.members {
+		name := strings.Map(unicode.ToLower, m.name.text)
+		if _, ok := out[name]; !ok {
+			out[name] = m.value.text
+		}
+	}
+	return out
+}
+
+func refValid(body []byte) bool {
+	if !utf8.Valid(body) {
+		return false
+	}
+	_, err := refParse(body)
+	return err == nil
+}
