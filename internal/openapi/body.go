@@ -1,0 +1,231 @@
+package openapi
+
+import (
+	"fmt"
+	"mime"
+	"slices"
+	"strings"
+)
+
+const (
+	mediaJSON = "application/json"
+	mediaForm = "application/x-www-form-urlencoded"
+)
+
+func mediaType(s string) string {
+	m, _, err := mime.ParseMediaType(s)
+	if err != nil {
+		m, _, _ = strings.Cut(s, ";")
+	}
+	return strings.ToLower(strings.TrimSpace(m))
+}
+
+func isJSON(s string) bool {
+	m := mediaType(s)
+	return m == mediaJSON || m == "*/*" || m == "application/*" || m == "text/json" || strings.HasSuffix(m, "+json")
+}
+
+func isText(s string) bool {
+	m := mediaType(s)
+	return strings.HasPrefix(m, "text/") || m == "application/xml" || strings.HasSuffix(m, "+xml") ||
+		m == "application/x-ndjson" || m == "application/graphql" || m == "application/yaml" || m == "application/x-yaml"
+}
+
+// requestBody makes arguments of a Request Body Object: of its JSON form if it has one, else of an HTML form, else of
+// text.
+func (im *importer) requestBody(t *tool, p place) error {
+	if p.missing() {
+		return nil
+	}
+	p, err := im.sources.follow(p)
+	if err != nil {
+		return errSkip("body: " + err.Error())
+	}
+	content, required := p.at("content"), p.get("required").isTrue()
+	if !content.is(object) || len(content.items) == 0 {
+		return nil
+	}
+	description := clean(p.get("description").str(), maxArgDescription)
+	for _, fits := range []func(string) bool{
+		func(m string) bool { return mediaType(m) == mediaJSON },
+		isJSON,
+		func(m string) bool { return mediaType(m) == mediaForm },
+		isText,
+	} {
+		for i, media := range content.each() {
+			if m := content.keys[i]; fits(m) {
+				return im.body(t, m, media.at("schema"), media.at("encoding"), required, description)
+			}
+		}
+	}
+	return errSkip(fmt.Sprintf("it needs a body of type %s, which arguments cannot fill", clean(strings.Join(content.keys, " or "), maxTitle)))
+}
+
+// body makes arguments of a body of one media type.
+func (im *importer) body(t *tool, media string, at, encoding place, required bool, description string) error {
+	if !isJSON(media) && mediaType(media) != mediaForm {
+		schema := newObject().set("type", newText("string"))
+		if description != "" {
+			schema.set("description", newText(description))
+		} else {
+			schema.set("description", newText("the body, of type "+mediaType(media)))
+		}
+		a := t.argument("body", "", schema, required)
+		t.body = a.optional("{{" + a.ref() + "}}")
+		t.headers = append(t.headers, [2]string{"Content-Type", mediaType(media)})
+		return nil
+	}
+	schema, err := im.schema(at, request)
+	if err != nil {
+		return errSkip("body: " + err.Error())
+	}
+	if schema == nil || schema.kind != object {
+		schema = newObject()
+	}
+	if mediaType(media) == mediaForm {
+		return t.form(schema, encoding)
+	}
+	if contentType := mediaType(media); contentType != mediaJSON && !strings.Contains(contentType, "*") {
+		t.headers = append(t.headers, [2]string{"Content-Type", contentType})
+	}
+	if t.flat(schema) {
+		t.spread(schema)
+		return nil
+	}
+	if description != "" && schema.get("description") == nil {
+		schema.set("description", newText(description))
+	}
+	a := t.argument("body", "", schema, required)
+	t.body = a.optional("{{toJson " + a.ref() + "}}")
+	if !slices.ContainsFunc(t.headers, func(h [2]string) bool { return h[0] == "Content-Type" }) {
+		t.headers = append(t.headers, [2]string{"Content-Type", mediaJSON})
+	}
+	return nil
+}
+
+// flat tells whether the properties of a body can be arguments of the tool: easier to fill than one that
+// holds them all.
+func (t *tool) flat(schema *node) bool {
+	properties := schema.get("properties")
+	if schema.get("type").str() != "object" || properties == nil {
+		return false
+	}
+	for _, key := range schema.keys {
+		if !slices.Contains([]string{"type", "properties", "required", "description", "additionalProperties", "deprecated", "format"}, key) {
+			return false
+		}
+	}
+	if extra := schema.get("additionalProperties"); extra != nil && !extra.is(boolean) {
+		return false
+	}
+	for i, name := range properties.keys {
+		taken := slices.ContainsFunc(t.args, func(a *argument) bool { return a.name == name })
+		if argName(name) != name || taken || properties.items[i].kind != object {
+			return false
+		}
+	}
+	return true
+}
+
+// spread makes an argument of each property.
+func (t *tool) spread(schema *node) {
+	properties := schema.get("properties")
+	for i, name := range properties.keys {
+		required := slices.ContainsFunc(itemsOf(schema.get("required")), func(n *node) bool { return n.str() == name })
+		t.argument(name, "body", properties.items[i], required)
+	}
+}
+
+// form makes arguments of the fields of an HTML form.
+func (t *tool) form(schema *node, encoding place) error {
+	if schema.get("properties") == nil {
+		return errSkip("it needs a form whose fields are not described")
+	}
+	if !t.flat(newObject().set("type", newText("object")).set("properties", schema.get("properties"))) {
+		return errSkip("it needs a form with a field whose name cannot be that of an argument, or is a parameter's too")
+	}
+	before := len(t.args)
+	t.spread(schema)
+	var objects []string
+	for _, a := range t.args[before:] {
+		explode := encoding.at(a.name).at("explode")
+		if isArray(a.schema) && (!explode.is(boolean) || explode.isTrue()) {
+			a.explode = true
+		}
+		if isObject(a.schema) {
+			objects = append(objects, a.name)
+		}
+	}
+	if len(objects) > 0 {
+		t.notes = append(t.notes, "objects in a form are sent as JSON text: "+clean(strings.Join(objects, ", "), maxTitle))
+	}
+	t.headers = append(t.headers, [2]string{"Content-Type", mediaForm})
+	return nil
+}
+
+// mediaTypes gives what a Swagger 2 operation consumes or produces; JSON if it does not say.
+func (im *importer) mediaTypes(key string, op place) (list []string) {
+	at := op.at(key)
+	if at.node == nil {
+		at = im.root.at(key)
+	}
+	for _, m := range at.each() {
+		if s := m.str(); s != "" {
+			list = append(list, s)
+		}
+	}
+	if len(list) == 0 {
+		return []string{mediaJSON}
+	}
+	return list
+}
+
+// swaggerBody makes arguments of Swagger 2's parameters in body and in formData.
+func (im *importer) swaggerBody(t *tool, op place, params []place) error {
+	consumes := im.mediaTypes("consumes", op)
+	var fields []place
+	for _, p := range params {
+		switch p.get("in").str() {
+		case "formData":
+			fields = append(fields, p)
+		case "body":
+			media := consumes[0]
+			for _, fits := range []func(string) bool{isText, isJSON} {
+				for _, m := range consumes {
+					if fits(m) {
+						media = m
+					}
+				}
+			}
+			if !isJSON(media) && !isText(media) {
+				return errSkip(fmt.Sprintf("it needs a body of type %s, which arguments cannot fill", clean(media, maxTitle)))
+			}
+			return im.body(t, media, p.at("schema"), place{}, p.get("required").isTrue(), clean(p.get("description").str(), maxArgDescription))
+		}
+	}
+	if len(fields) == 0 {
+		return nil
+	}
+	declared := op.at("consumes").node != nil || im.root.at("consumes").node != nil
+	if declared && !slices.ContainsFunc(consumes, func(m string) bool { return mediaType(m) == mediaForm || isJSON(m) }) {
+		return errSkip(fmt.Sprintf("it needs a body of type %s, which arguments cannot fill", clean(strings.Join(consumes, " or "), maxTitle)))
+	}
+	schema := newObject().set("type", newText("object")).set("properties", newObject())
+	required := newList()
+	for _, p := range fields {
+		name := p.get("name").str()
+		if p.get("type").str() == "file" {
+			return errSkip(fmt.Sprintf("it needs the file %q in its body", clean(name, maxTitle)))
+		}
+		field, _, err := im.parameterSchema(p, "formData")
+		if err != nil {
+			return errSkip(fmt.Sprintf("form field %s: %s", clean(name, maxTitle), err))
+		}
+		schema.get("properties").set(name, field)
+		if p.get("required").isTrue() {
+			required.items = append(required.items, newText(name))
+		}
+	}
+	schema.set("required", required)
+	return t.form(schema, place{})
+}

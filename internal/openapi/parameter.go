@@ -1,0 +1,233 @@
+package openapi
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// ignoredHeaders are no arguments: OpenAPI has other places for the first three, the rest belong to the
+// connection.
+var ignoredHeaders = []string{
+	"Accept", "Content-Type", "Authorization",
+	"Connection", "Content-Encoding", "Content-Length", "Cookie", "Expect", "Host", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
+	"Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+}
+
+// style is how the value of a parameter is written.
+type style struct {
+	name      string // simple, label, matrix, form, deepObject
+	separator string // between elements of an array that is not exploded
+	explode   bool
+}
+
+// parameter makes an argument of a Parameter Object.
+func (im *importer) parameter(t *tool, p place) error {
+	name, in := p.get("name").str(), p.get("in").str()
+	if in == "body" || in == "formData" {
+		return nil // swaggerBody's
+	}
+	if name == "" {
+		return errSkip("a parameter has no name")
+	}
+	key := in + " " + name
+	if in == "header" {
+		name = http.CanonicalHeaderKey(name)
+		key = in + " " + name
+		name = p.get("name").str()
+	}
+	if t.carried[key] {
+		return nil // the proxy sends it: it carries a credential
+	}
+	if in == "header" && (slices.Contains(ignoredHeaders, http.CanonicalHeaderKey(name)) || !headerName.MatchString(name)) {
+		if !strings.EqualFold(name, "accept") && !strings.EqualFold(name, "content-type") {
+			t.notes = append(t.notes, fmt.Sprintf("the header %s is left out: no argument may set it", clean(name, maxTitle)))
+		}
+		return nil
+	}
+	schema, s, err := im.parameterSchema(p, in)
+	if err != nil {
+		return errSkip(fmt.Sprintf("parameter %s: %s", clean(name, maxTitle), err))
+	}
+	if d := clean(p.get("description").str(), maxArgDescription); d != "" {
+		schema.set("description", newText(d))
+	}
+	required := p.get("required").isTrue()
+	switch in {
+	case "path":
+		return t.pathParameter(name, schema, s, p.get("x-multi-segment").isTrue() || p.get("allowReserved").isTrue())
+	case "query":
+		t.queryParameter(name, schema, s, required)
+	case "header":
+		a := t.argument(name, "header", schema, required)
+		if a.name != name || isArray(schema) {
+			t.headers = append(t.headers, [2]string{name, a.optional(a.joined(","))})
+			a.position = ""
+		}
+	case "cookie":
+		a := t.argument(name, "cookie", schema, required)
+		if a.name != name {
+			return errSkip(fmt.Sprintf("the name of the cookie %q cannot be that of an argument", clean(name, maxTitle)))
+		}
+	default:
+		return errSkip(fmt.Sprintf("parameter %s: there is no place %q", clean(name, maxTitle), clean(in, maxTitle)))
+	}
+	return nil
+}
+
+var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+
+// parameterSchema gives a parameter's schema, never nil, and how its value is written.
+func (im *importer) parameterSchema(p place, in string) (*node, style, error) {
+	s := style{name: "simple", separator: ","}
+	if in == "query" || in == "cookie" {
+		s = style{name: "form", separator: ",", explode: true}
+	}
+	at := p.at("schema")
+	if im.swagger {
+		at, s.explode = p, false // the parameter is its own schema
+		switch p.get("collectionFormat").str() {
+		case "multi":
+			s.explode = true
+		case "ssv":
+			s.separator = " "
+		case "tsv":
+			s.separator = "\t"
+		case "pipes":
+			s.separator = "|"
+		}
+	} else {
+		if name := p.get("style").str(); name != "" {
+			s.name, s.explode = name, name == "form"
+		}
+		switch s.name {
+		case "spaceDelimited":
+			s.separator = " "
+		case "pipeDelimited":
+			s.separator = "|"
+		}
+		if e := p.at("explode"); e.is(boolean) {
+			s.explode = e.isTrue()
+		}
+		if content := p.at("content"); at.missing() && content.is(object) && len(content.items) > 0 {
+			at = content.each()[0].at("schema")
+			s = style{name: "json"}
+		}
+	}
+	schema, err := im.schema(at, request)
+	if err != nil {
+		return nil, s, err
+	}
+	if schema == nil || schema.kind != object {
+		schema = newObject().set("type", newText("string"))
+	}
+	if im.swagger {
+		schema.drop("required")
+		schema.drop("deprecated")
+	}
+	return schema, s, nil
+}
+
+func (t *tool) pathParameter(name string, schema *node, s style, multi bool) error {
+	if !strings.Contains(t.path, "{"+name+"}") {
+		t.notes = append(t.notes, fmt.Sprintf("the path parameter %s is left out: the path does not hold it", clean(name, maxTitle)))
+		return nil
+	}
+	a := t.argument(name, "path", schema, true)
+	schema.drop("default") // a required value has none
+	a.multi = multi
+	template := ""
+	switch {
+	case s.name == "label" && isArray(schema):
+		template = "." + a.joined(map[bool]string{true: ".", false: ","}[s.explode])
+	case s.name == "label":
+		template = "." + a.joined("")
+	case s.name == "matrix":
+		template = ";" + queryName(name) + "=" + a.joined(",")
+	case isArray(schema):
+		template = a.joined(s.separator)
+	}
+	if template == "" {
+		t.path = strings.ReplaceAll(t.path, "{"+name+"}", "{"+a.name+"}")
+		return nil
+	}
+	a.position = ""
+	template = strings.NewReplacer("{{", openMark, "}}", shutMark).Replace(template)
+	t.path = strings.ReplaceAll(t.path, "{"+name+"}", template)
+	return nil
+}
+
+func (t *tool) queryParameter(name string, schema *node, s style, required bool) {
+	a := t.argument(strings.TrimSuffix(name, "[]"), "query", schema, required)
+	wire := queryName(name)
+	piece := ""
+	switch {
+	case s.name == "json":
+	case isObject(schema) && s.name == "deepObject":
+		piece = fmt.Sprintf("{{range $k, $v := %s}}%s[{{$k}}]={{$v}}&{{end}}", a.ref(), wire)
+	case isObject(schema) && s.explode:
+		piece = fmt.Sprintf("{{range $k, $v := %s}}{{$k}}={{$v}}&{{end}}", a.ref())
+	case isArray(schema) && s.explode && a.name == name:
+		a.explode = true
+	case isArray(schema) && s.explode:
+		piece = a.repeated(wire)
+	case isArray(schema) && required:
+		piece = wire + "=" + a.joined(s.separator) + "&"
+	case isArray(schema):
+		piece = fmt.Sprintf("{{with %s}}%s={{join %s .}}&{{end}}", a.ref(), wire, quote(s.separator))
+	case a.name != name:
+		piece = a.optional(wire + "={{" + a.ref() + "}}&")
+	}
+	if isObject(schema) && piece == "" && s.name != "json" {
+		t.notes = append(t.notes, fmt.Sprintf("the object %s is sent as JSON text", a.name))
+	}
+	if piece != "" {
+		a.position = ""
+		t.query = append(t.query, piece)
+	}
+}
+
+// ref is how a template names the argument.
+func (a *argument) ref() string {
+	if identifier.MatchString(a.name) {
+		return ".args." + a.name
+	}
+	return "(index .args " + quote(a.name) + ")"
+}
+
+var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// joined is a template of the argument's elements, or of the argument itself if it has none.
+func (a *argument) joined(separator string) string {
+	if isArray(a.schema) {
+		return "{{join " + quote(separator) + " " + a.ref() + "}}"
+	}
+	return "{{" + strings.Trim(a.ref(), "()") + "}}"
+}
+
+// repeated is a template of name=element for each element.
+func (a *argument) repeated(wire string) string {
+	return fmt.Sprintf("{{range %s}}%s={{.}}&{{end}}", a.ref(), wire)
+}
+
+// optional wraps a template so that it prints nothing where the argument is not given.
+func (a *argument) optional(template string) string {
+	if a.required || a.schema.get("default") != nil {
+		return template
+	}
+	return "{{if hasKey .args " + quote(a.name) + "}}" + template + "{{end}}"
+}
+
+// quote writes a string literal of the template language.
+func quote(s string) string { return string(appendString(nil, s)) }
+
+func isArray(schema *node) bool  { return schema.hasType("array") }
+func isObject(schema *node) bool { return schema.hasType("object") }
+
+// hasType tells whether a schema takes values of this type and, but for null, of no other.
+func (n *node) hasType(t string) bool {
+	types := typesOf(n.get("type"))
+	return slices.Contains(types, t) && !slices.ContainsFunc(types, func(o string) bool { return o != t && o != "null" })
+}

@@ -1,0 +1,463 @@
+package openapi
+
+import (
+	"fmt"
+	"math/big"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// direction tells which way a value travels: what is readOnly is not sent, what is writeOnly not received.
+type direction uint8
+
+const (
+	request direction = iota
+	response
+)
+
+// schema turns the Schema Object at p into one plain JSON Schema without references: every $ref in its place,
+// allOf merged, the words of OpenAPI 3.0 and Swagger 2 (nullable, boolean exclusiveMinimum, …) in those of JSON
+// Schema. Where that would become too large, it is cut level by level from the bottom; what is cut
+// still says its type. A missing schema is nil, an error says which reference leads nowhere.
+func (im *importer) schema(p place, way direction) (*node, error) {
+	if p.missing() {
+		return nil, nil
+	}
+	target, err := im.sources.follow(p)
+	if err != nil {
+		return nil, err
+	}
+	// Large schemas are shared by many operations: begin where the last one got through.
+	known := sized{target.node, way}
+	levels, ok := im.levels[known]
+	if !ok {
+		levels = maxLevels
+	}
+	for ; ; levels-- {
+		w := schemaWriter{im: im, way: way, levels: levels, left: maxNodes[way]}
+		n := w.write(p, 0)
+		if w.err != nil {
+			return nil, w.err
+		}
+		im.levels[known] = levels
+		if w.left >= 0 {
+			return n, nil
+		}
+		if levels == 0 {
+			return w.stub(p, ""), nil
+		}
+	}
+}
+
+// sized names a schema whose size is known for one direction.
+type sized struct {
+	node *node
+	way  direction
+}
+
+func (p place) missing() bool { return p.node == nil || p.kind == null }
+
+// schemaWriter makes one schema.
+type schemaWriter struct {
+	im     *importer
+	way    direction
+	levels int // how deep properties and items may nest
+	left   int // how many nodes may still be made; below zero: too large
+	open   []*node
+	err    error
+}
+
+func (w *schemaWriter) write(p place, level int) *node {
+	if w.left--; w.left < 0 || w.err != nil {
+		return newObject()
+	}
+	if p.is(boolean) { // JSON Schema's true and false
+		return newBool(p.isTrue())
+	}
+	if !p.is(object) {
+		w.fail(fmt.Errorf("a schema must be an object, not %s", p.kind))
+		return newObject()
+	}
+	if slices.Contains(w.open, p.node) {
+		return w.stub(p, "nested further in the same way")
+	}
+	if level > w.levels {
+		return w.stub(p, "")
+	}
+	w.open = append(w.open, p.node)
+	defer func() { w.open = w.open[:len(w.open)-1] }()
+
+	out := newObject()
+	var merged []place
+	if ref := p.ref(); ref != "" {
+		target, err := w.im.sources.target(p, ref)
+		if err != nil {
+			w.fail(err)
+			return out
+		}
+		merged = append(merged, target)
+	}
+	for i, key := range p.keys {
+		if w.im.work--; w.im.work < 0 {
+			w.fail(errTooMuch)
+			return out
+		}
+		if key != "allOf" {
+			w.keyword(out, key, place{p.items[i], p.doc}, p, level)
+		}
+	}
+	merged = append(merged, p.at("allOf").each()...)
+	// One alternative is no alternative; generators write them to add a description to a reference.
+	for _, key := range []string{"oneOf", "anyOf"} {
+		if one := p.at(key).each(); len(one) == 1 {
+			merged = append(merged, one[0])
+		}
+	}
+	for _, branch := range merged {
+		w.merge(out, w.write(branch, level))
+	}
+	w.finish(out, p)
+	return out
+}
+
+func (w *schemaWriter) fail(err error) {
+	if w.err == nil {
+		w.err = err
+	}
+}
+
+// keyword writes one keyword of the schema at p. What has no meaning to who fills in the value is left out:
+// titles, examples, XML, discriminators, extensions.
+func (w *schemaWriter) keyword(out *node, key string, value, p place, level int) {
+	switch key {
+	case "type":
+		if t := schemaType(value.node); t != nil {
+			out.set("type", t)
+		}
+		if f := typeFormats[value.str()]; f != "" && p.get("format") == nil {
+			out.set("format", newText(f))
+		}
+	case "description":
+		if s := clean(value.str(), maxArgDescription); s != "" {
+			out.set(key, newText(s))
+		}
+	case "format":
+		// The width of a number, or how a form would show a field, says nothing to a model.
+		if f := value.str(); f != "" && !slices.Contains([]string{"int32", "int64", "float", "double", "password"}, f) {
+			out.set(key, newText(f))
+		}
+	case "properties", "patternProperties", "dependentSchemas":
+		w.schemas(out, key, value, level)
+	case "items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames",
+		"unevaluatedProperties", "unevaluatedItems", "additionalItems":
+		switch {
+		case value.is(list): // tuples before 2020-12
+			w.list(out, "prefixItems", value, level)
+		case value.is(object) || value.is(boolean):
+			if key != "additionalProperties" || !value.isTrue() { // true is what nothing means
+				out.set(key, w.write(value, level+1))
+			}
+		}
+	case "oneOf", "anyOf", "prefixItems":
+		if len(value.each()) > 1 || key == "prefixItems" {
+			w.list(out, key, value, level)
+		}
+	case "required":
+		if names := w.required(value, p); len(names) > 0 {
+			out.set(key, newList(names...))
+		}
+	case "enum":
+		if value.is(list) && len(value.items) > 0 {
+			out.set(key, w.copy(value.node))
+		}
+	case "const", "default":
+		out.set(key, w.copy(value.node))
+	case "minimum", "maximum", "multipleOf", "exclusiveMinimum", "exclusiveMaximum":
+		if v := asNumber(value.node); v != nil && (key != "multipleOf" || !strings.HasPrefix(v.text, "-") && strings.ContainsAny(v.text, "123456789")) {
+			out.set(key, v)
+		}
+	case "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties":
+		if v := asNumber(value.node); v != nil && wholeNumber.MatchString(v.text) {
+			out.set(key, v)
+		}
+	case "pattern":
+		// Patterns are ECMA 262; those that RE2 cannot run could not be checked here.
+		if _, err := regexp.Compile(value.str()); err == nil && value.str() != "" && len(value.str()) < 1000 {
+			out.set(key, newText(value.str()))
+		}
+	case "uniqueItems", "deprecated":
+		if value.isTrue() {
+			out.set(key, newBool(true))
+		}
+	case "contentEncoding", "contentMediaType":
+		if value.is(text) {
+			out.set(key, newText(value.str()))
+		}
+	}
+}
+
+var wholeNumber = regexp.MustCompile(`^[0-9]{1,18}$`)
+
+func (w *schemaWriter) schemas(out *node, key string, value place, level int) {
+	if !value.is(object) {
+		return
+	}
+	made := newObject()
+	for i, name := range value.keys {
+		p := place{value.items[i], value.doc}
+		if w.im.work--; w.im.work < 0 {
+			w.fail(errTooMuch)
+			return
+		}
+		if key == "properties" && w.hidden(p) {
+			continue
+		}
+		if key == "patternProperties" {
+			if _, err := regexp.Compile(name); err != nil {
+				continue
+			}
+		}
+		made.set(name, w.write(p, level+1))
+		if w.left < 0 {
+			return
+		}
+	}
+	if len(made.keys) > 0 {
+		out.set(key, made)
+	}
+}
+
+func (w *schemaWriter) list(out *node, key string, value place, level int) {
+	made := newList()
+	for _, p := range value.each() {
+		made.items = append(made.items, w.write(p, level+1))
+	}
+	if len(made.items) > 0 {
+		out.set(key, made)
+	}
+}
+
+// hidden tells whether a property does not travel this way.
+func (w *schemaWriter) hidden(p place) bool {
+	target, err := w.im.sources.follow(p)
+	if err != nil {
+		return false // said when the property is written
+	}
+	mark := "readOnly"
+	if w.way == response {
+		mark = "writeOnly"
+	}
+	return p.get(mark).isTrue() || target.get(mark).isTrue()
+}
+
+// required gives the names that are required and travel this way. Swagger 1 habits ("required: true" on a
+// property) are left out.
+func (w *schemaWriter) required(value, p place) (names []*node) {
+	seen := map[string]bool{}
+	for _, n := range value.each() {
+		if w.left--; w.left < 0 {
+			break
+		}
+		name := n.str()
+		property := p.at("properties").at(name)
+		if name == "" || seen[name] || property.node != nil && w.hidden(property) {
+			continue
+		}
+		seen[name] = true
+		names = append(names, newText(name))
+	}
+	return names
+}
+
+// copy gives a value of its own to the schema.
+func (w *schemaWriter) copy(n *node) *node {
+	if w.left--; w.left < 0 {
+		return newObject()
+	}
+	c := &node{kind: n.kind, text: n.text, keys: slices.Clone(n.keys)}
+	for _, item := range n.items {
+		c.items = append(c.items, w.copy(item))
+	}
+	return c
+}
+
+// stub stands for a schema that is cut.
+func (w *schemaWriter) stub(p place, note string) *node {
+	out := newObject()
+	target, err := w.im.sources.follow(p)
+	if err != nil || !target.is(object) {
+		return out
+	}
+	if t := schemaType(target.get("type")); t != nil {
+		if t.kind == text && target.get("nullable").isTrue() {
+			t = newList(t, newText("null"))
+		}
+		out.set("type", t)
+	} else if target.get("properties") != nil {
+		out.set("type", newText("object"))
+	}
+	description := clean(target.get("description").str(), maxStubDescription)
+	if description == "" {
+		description = note
+	} else if note != "" {
+		description += " (" + note + ")"
+	}
+	if description != "" {
+		out.set("description", newText(description))
+	}
+	return out
+}
+
+// finish puts right what depends on several keywords.
+func (w *schemaWriter) finish(out *node, p place) {
+	// OpenAPI 3.0: exclusiveMinimum and exclusiveMaximum are booleans beside minimum and maximum.
+	for _, pair := range [][2]string{{"minimum", "exclusiveMinimum"}, {"maximum", "exclusiveMaximum"}} {
+		if n := out.get(pair[0]); n != nil && p.get(pair[1]).isTrue() {
+			out.drop(pair[0])
+			out.set(pair[1], n)
+		}
+	}
+	if out.get("type") == nil && out.get("properties") != nil {
+		out.keys = slices.Insert(out.keys, 0, "type")
+		out.items = slices.Insert(out.items, 0, newText("object"))
+		out.index = nil
+	}
+	if p.get("nullable").isTrue() || p.get("x-nullable").isTrue() {
+		nullable(out)
+	}
+	coerce(out)
+}
+
+// nullable lets a schema take null too.
+func nullable(out *node) {
+	t := out.get("type")
+	if t.is(text) {
+		out.set("type", newList(t, newText("null")))
+	}
+	if e := out.get("enum"); e != nil && t != nil && !slices.ContainsFunc(e.items, func(n *node) bool { return n.kind == null }) {
+		e.items = append(e.items, &node{})
+	}
+	for _, key := range []string{"oneOf", "anyOf"} {
+		if options := out.get(key); options != nil && t == nil {
+			options.items = append(options.items, newObject().set("type", newText("null")))
+		}
+	}
+}
+
+// coerce turns enum and default into the schema's type where they are spelt as text ("10" for an integer), and
+// drops a default that is of another type: it would be sent.
+func coerce(out *node) {
+	t := out.get("type").str()
+	if t == "" {
+		return
+	}
+	if e := out.get("enum"); e != nil {
+		for i, n := range e.items {
+			e.items[i] = fitting(n, t)
+		}
+	}
+	if d := out.get("default"); d != nil {
+		if d = fitting(d, t); fits(d, t) {
+			out.set("default", d)
+		} else {
+			out.drop("default")
+		}
+	}
+}
+
+func fitting(n *node, t string) *node {
+	switch {
+	case n.kind == text && (t == "integer" || t == "number"):
+		if v := asNumber(n); v != nil {
+			return v
+		}
+	case n.kind == text && t == "boolean" && (n.text == "true" || n.text == "false"):
+		return newBool(n.text == "true")
+	case (n.kind == number || n.kind == boolean) && t == "string":
+		return newText(n.text)
+	}
+	return n
+}
+
+func fits(n *node, t string) bool {
+	switch t {
+	case "string":
+		return n.kind == text
+	case "integer":
+		f, ok := new(big.Float).SetString(n.text)
+		return n.kind == number && len(n.text) < 40 && ok && f.IsInt()
+	case "number":
+		return n.kind == number
+	case "boolean":
+		return n.kind == boolean
+	case "array":
+		return n.kind == list
+	case "object":
+		return n.kind == object
+	}
+	return true
+}
+
+// asNumber takes a number, or text that spells one; else nil.
+func asNumber(n *node) *node {
+	if n.is(number) {
+		return n
+	}
+	if n.is(text) && jsonNumber.MatchString(n.text) {
+		return &node{kind: number, text: n.text}
+	}
+	return nil
+}
+
+var jsonTypes = []string{"string", "number", "integer", "boolean", "array", "object", "null"}
+
+// otherTypes are what people write for JSON Schema's types.
+var otherTypes = map[string]string{
+	"int": "integer", "int32": "integer", "int64": "integer", "long": "integer", "short": "integer",
+	"float": "number", "double": "number", "decimal": "number",
+	"bool": "boolean", "list": "array", "map": "object", "dict": "object",
+	"str": "string", "text": "string", "uuid": "string", "date": "string", "datetime": "string", "date-time": "string",
+	"file": "string", "binary": "string", "byte": "string", "password": "string",
+}
+
+// typeFormats are what otherTypes would lose.
+var typeFormats = map[string]string{"uuid": "uuid", "date": "date", "datetime": "date-time", "date-time": "date-time"}
+
+// schemaType gives a valid value of "type"; nil if nothing of it is.
+func schemaType(n *node) *node {
+	if n.is(list) {
+		var types []*node
+		for _, item := range n.items {
+			if t := oneType(item.scalarOrNull()); t != "" && !slices.ContainsFunc(types, func(o *node) bool { return o.text == t }) {
+				types = append(types, newText(t))
+			}
+		}
+		switch len(types) {
+		case 0:
+			return nil
+		case 1:
+			return types[0]
+		}
+		return newList(types...)
+	}
+	if t := oneType(n.str()); t != "" {
+		return newText(t)
+	}
+	return nil
+}
+
+// scalarOrNull also takes a null for its name: in YAML, [string, null] has one.
+func (n *node) scalarOrNull() string {
+	if n.is(null) {
+		return "null"
+	}
+	return n.str()
+}
+
+func oneType(s string) string {
+	if slices.Contains(jsonTypes, s) {
+		return s
+	}
+	return otherTypes[strings.ToLower(s)]
+}
