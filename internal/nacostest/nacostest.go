@@ -1,0 +1,271 @@
+// Package nacostest gives tests a real Nacos, started by scripts/nacos/start and ended with the test process.
+// It must never be imported by anything but tests, and never stand in for Nacos with something else.
+package nacostest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Env names the environment variable that says which Nacos tests use: the home directory of one that
+// scripts/nacos/start started, "off" to skip tests that need one, or nothing for one per test process.
+const Env = "NMP_TEST_NACOS"
+
+// Server is a running Nacos with authentication on.
+type Server struct {
+	Addr       string // host:port of the HTTP API
+	ConsoleURL string
+	User       string
+	Password   string
+	Home       string
+
+	mu      sync.Mutex
+	pid     int
+	private bool // ours to kill
+	port    int
+	console int
+	tokens  time.Duration // how long login tokens live; 0: Nacos's default
+	token   string        // of the last login
+}
+
+// Option changes what Start starts.
+type Option func(*options)
+
+type options struct {
+	private bool
+	token   time.Duration
+}
+
+// Private asks for a Nacos of the test's own, which it may kill. It takes 15 s or more to start.
+func Private() Option { return func(o *options) { o.private = true } }
+
+// TokenLife makes login tokens of a private Nacos expire after d.
+func TokenLife(d time.Duration) Option {
+	return func(o *options) { o.private, o.token = true, d }
+}
+
+var shared struct {
+	sync.Mutex
+	server *Server
+	err    error
+}
+
+// Start gives a Nacos that answers: the shared one of this test process, or with Private a new one, which ends
+// with the test. A package whose tests use the shared one calls Main from its TestMain, which ends it.
+func Start(t testing.TB, opts ...Option) *Server {
+	t.Helper()
+	var o options
+	for _, f := range opts {
+		f(&o)
+	}
+	env := os.Getenv(Env)
+	if env == "off" {
+		t.Skipf("needs a Nacos, and %s=off", Env)
+	}
+	if testing.Short() && env == "" {
+		t.Skip("starts a Nacos: not in -short")
+	}
+	if o.private {
+		s, err := start(o)
+		if err != nil {
+			t.Fatalf("start Nacos: %v", err)
+		}
+		t.Cleanup(s.Stop)
+		return s
+	}
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.server == nil && shared.err == nil {
+		if env != "" {
+			shared.server, shared.err = attach(env)
+		} else {
+			shared.server, shared.err = start(o)
+		}
+	}
+	if shared.err != nil {
+		t.Fatalf("start Nacos: %v", shared.err)
+	}
+	return shared.server
+}
+
+// Main runs a package's tests and ends the shared Nacos, if this process started it. It gives the exit code.
+func Main(m *testing.M) int {
+	defer Close()
+	return m.Run()
+}
+
+// Close ends the shared Nacos, if this process started it.
+func Close() {
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.server != nil && shared.server.private {
+		shared.server.Stop()
+	}
+	shared.server = nil
+}
+
+// script finds scripts/nacos/name from this file's place in the repository.
+func script(name string) string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..", "scripts", "nacos", name)
+}
+
+func attach(home string) (*Server, error) {
+	data, err := os.ReadFile(filepath.Join(home, "nacos.env"))
+	if err != nil {
+		return nil, fmt.Errorf("read %s (is %s the home of a Nacos that scripts/nacos/start --auth started?): %w", "nacos.env", Env, err)
+	}
+	values := make(map[string]string)
+	for line := range strings.Lines(string(data)) {
+		if k, v, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
+			values[k] = strings.Trim(v, "'")
+		}
+	}
+	return &Server{Addr: values["NACOS_ADDR"], ConsoleURL: values["NACOS_CONSOLE"], User: values["NACOS_USERNAME"],
+		Password: values["NACOS_PASSWORD"], Home: home}, nil
+}
+
+func start(o options) (*Server, error) {
+	home, err := os.MkdirTemp("", "nacostest-")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Home: home, private: true, tokens: o.token}
+	// A port that was free a moment ago may be taken now: other test processes look for some as well.
+	for range 3 {
+		if s.port, s.console, err = freePorts(); err == nil {
+			err = s.launch()
+		}
+		if err == nil {
+			return s, nil
+		}
+	}
+	s.Stop()
+	return nil, err
+}
+
+// launch runs the script, which returns when Nacos answers and its user can log in.
+func (s *Server) launch() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, script("start"), "--auth", "--json", "--home", s.Home,
+		"--port", strconv.Itoa(s.port), "--console-port", strconv.Itoa(s.console))
+	cmd.Env = append(os.Environ(), "NACOS_PASSWORD=nacostest-secret")
+	if s.tokens > 0 {
+		cmd.Env = append(cmd.Env, "NACOS_TOKEN_SECONDS="+strconv.Itoa(int(s.tokens.Seconds())))
+	}
+	var stdout, stderr bytes.Buffer
+	// A file, not a pipe, for what the script's children may inherit; and none of it on the terminal unless it fails.
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.WaitDelay = time.Second
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", filepath.Base(cmd.Path), err, stderr.String())
+	}
+	var answer struct {
+		Home, Addr, Console, Username, Password string
+		PID                                     int
+	}
+	if err := json.Unmarshal(stdout.Bytes(), &answer); err != nil {
+		return fmt.Errorf("read the script's answer: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Addr, s.ConsoleURL, s.User, s.Password = answer.Addr, answer.Console, answer.Username, answer.Password
+	s.pid = answer.PID
+	return nil
+}
+
+// freePorts finds a port whose neighbours, which Nacos takes as well, are free.
+func freePorts() (port, console int, err error) {
+	for range 50 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return 0, 0, err
+		}
+		console = l.Addr().(*net.TCPAddr).Port
+		// Below the range from which the system takes ports for outgoing connections.
+		port = 12000 + (console*7+os.Getpid())%18000
+		ok := free(port) && free(port+1000) && free(port+1001) && free(port-1000)
+		_ = l.Close()
+		if ok {
+			return port, console, nil
+		}
+	}
+	return 0, 0, errors.New("no free ports for Nacos")
+}
+
+func free(port int) bool {
+	l, err := net.Listen("tcp", ":"+strconv.Itoa(port))
+	if err != nil {
+		return false
+	}
+	_ = l.Close()
+	return true
+}
+
+// Kill ends a private Nacos as a crash would (kill -9) and returns when it is gone. Its data stays.
+func (s *Server) Kill() { s.signal(syscall.SIGKILL, true) }
+
+// Hang stops a private Nacos without ending it: connections are accepted, nothing is answered.
+func (s *Server) Hang() { s.signal(syscall.SIGSTOP, false) }
+
+// Resume lets a hanging Nacos go on.
+func (s *Server) Resume() { s.signal(syscall.SIGCONT, false) }
+
+func (s *Server) signal(sig syscall.Signal, wait bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.private {
+		panic("nacostest: only a private Nacos may be killed; use Start(t, Private())")
+	}
+	if s.pid == 0 {
+		return
+	}
+	_ = syscall.Kill(s.pid, sig)
+	// The process is not our child: the script's end left it to the system.
+	for i := 0; wait && i < 1000 && syscall.Kill(s.pid, 0) == nil; i++ {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if wait {
+		s.pid = 0
+	}
+}
+
+// Restart starts a killed private Nacos again on its data and ports and returns when it answers.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	if err := s.launch(); err != nil {
+		t.Fatalf("restart Nacos: %v", err)
+	}
+}
+
+// RotateKey makes the next Restart sign its tokens with another key, so that those given out are worth nothing.
+func (s *Server) RotateKey(t testing.TB) {
+	t.Helper()
+	if err := os.Remove(filepath.Join(s.Home, "signing.key")); err != nil {
+		t.Fatalf("remove signing key: %v", err)
+	}
+}
+
+// Stop ends a private Nacos and removes its data.
+func (s *Server) Stop() {
+	if !s.private {
+		return
+	}
+	s.Kill()
+	_ = os.RemoveAll(s.Home)
+}

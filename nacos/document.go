@@ -1,0 +1,279 @@
+package nacos
+
+import (
+	"context"
+	"crypto/md5" //nolint:gosec // Nacos identifies versions by MD5
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/nacos-group/nacos-sdk-go/v2/common/remote/rpc/rpc_request"
+	"github.com/nacos-group/nacos-sdk-go/v2/common/remote/rpc/rpc_response"
+)
+
+// Codes of Nacos's gRPC answers.
+const (
+	codeNotFound   = 300
+	codeModified   = 400 // "being modified": ask again
+	codeForbidden  = 403
+	codeUnreg      = 301 // the connection is unknown to the server
+	codeServerFail = 500
+)
+
+// What Nacos takes (ParamUtils.isValid and the columns of its tables); anything else is answered "illegal characters".
+var validName = regexp.MustCompile(`^[A-Za-z0-9._:-]+$`)
+
+// maxContent: gRPC messages end at 10 MB, and there is an envelope.
+const maxContent = 10<<20 - 64<<10
+
+func (k Key) check() error {
+	switch {
+	case !validName.MatchString(k.Group) || len(k.Group) > maxGroup:
+		return fmt.Errorf("%w: group %q: Nacos takes up to %d letters, digits, '.', '_', '-' and ':'", ErrInvalid, k.Group, maxGroup)
+	case !validName.MatchString(k.DataID) || len(k.DataID) > maxDataID:
+		return fmt.Errorf("%w: data id %q: Nacos takes up to %d letters, digits, '.', '_', '-' and ':'", ErrInvalid, k.DataID, maxDataID)
+	}
+	return nil
+}
+
+// digest is the MD5 that Nacos gives content.
+func digest(content []byte) string {
+	sum := md5.Sum(content) //nolint:gosec // see above
+	return hex.EncodeToString(sum[:])
+}
+
+// call sends a request over the link, with credentials, and asks again with new ones when they are refused. An
+// answer that is not a success comes back as such: callers know what its code means.
+func (c *Client) call(ctx context.Context, group string, make func() rpc_request.IRequest) (rpc_response.IResponse, error) {
+	return c.callOver(ctx, c.link, func(ctx context.Context) (credential, error) { return c.auth.headers(ctx, group) }, make)
+}
+
+func (c *Client) callOver(ctx context.Context, l *link, sign func(context.Context) (credential, error),
+	make func() rpc_request.IRequest) (rpc_response.IResponse, error) {
+	for attempt := 0; ; attempt++ {
+		cred, err := sign(ctx)
+		if err != nil {
+			return nil, err
+		}
+		cn, err := l.await(ctx)
+		if err != nil {
+			return nil, err
+		}
+		// A new request for each attempt: an abandoned one may still be read by the SDK.
+		r := make()
+		cred.sign(r.GetHeaders())
+		resp, err := cn.request(ctx, r, requestTimeout)
+		if err != nil {
+			return nil, err
+		}
+		c.contact()
+		// Success must be looked at: a refused request is err == nil with nothing in it.
+		if !resp.IsSuccess() && resp.GetErrorCode() == codeForbidden {
+			if attempt == 0 && c.auth.refused(ctx, cred) {
+				continue
+			}
+			return resp, fmt.Errorf("%w: %s", ErrForbidden, c.who())
+		}
+		return resp, nil
+	}
+}
+
+// who names the account in messages.
+func (c *Client) who() string {
+	switch {
+	case c.cfg.Username != "":
+		return fmt.Sprintf("user %q", c.cfg.Username)
+	case c.cfg.AccessKey != "":
+		return "this access key"
+	}
+	return "no user (set nacos.username and nacos.password)"
+}
+
+// Get reads a document. What this client itself wrote within the last seconds is never answered with an older
+// version, which Nacos alone would do.
+func (c *Client) Get(ctx context.Context, key Key) (Document, error) {
+	if err := key.check(); err != nil {
+		return Document{}, fmt.Errorf("get %s: %w", key, err)
+	}
+	for {
+		doc, err := c.query(ctx, key)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return Document{}, fmt.Errorf("get %s: %w", key, err)
+		}
+		if c.writes.settled(key, doc.MD5) {
+			if err != nil {
+				err = fmt.Errorf("get %s: %w", key, err)
+			}
+			return doc, err
+		}
+		sleep(ctx, 20*time.Millisecond)
+		if err := ctx.Err(); err != nil {
+			return Document{}, fmt.Errorf("get %s: %w: %w", key, ErrUnavailable, err)
+		}
+	}
+}
+
+// query asks for a document once.
+func (c *Client) query(ctx context.Context, key Key) (Document, error) {
+	resp, err := c.call(ctx, key.Group, func() rpc_request.IRequest {
+		return rpc_request.NewConfigQueryRequest(key.Group, key.DataID, c.cfg.Namespace)
+	})
+	if err != nil {
+		return Document{}, err
+	}
+	if !resp.IsSuccess() {
+		if resp.GetErrorCode() == codeNotFound {
+			return Document{}, ErrNotFound
+		}
+		return Document{}, fmt.Errorf("%w: %s (code %d)", ErrUnavailable, resp.GetMessage(), resp.GetErrorCode())
+	}
+	q, ok := resp.(*rpc_response.ConfigQueryResponse)
+	if !ok {
+		return Document{}, fmt.Errorf("%w: unexpected answer %s", ErrUnavailable, resp.GetResponseType())
+	}
+	doc := Document{Key: key, Content: []byte(q.Content), Type: q.ContentType, MD5: q.Md5}
+	if doc.MD5 == "" {
+		doc.MD5 = digest(doc.Content)
+	}
+	return doc, nil
+}
+
+// Publish writes a document as the interface says. Nacos takes no empty content, no invalid UTF-8 (it would come
+// back as other bytes) and nothing over about 10 MB.
+func (c *Client) Publish(ctx context.Context, doc Document, expect string) error {
+	err := doc.Key.check()
+	switch {
+	case err != nil:
+	case len(doc.Content) == 0:
+		err = fmt.Errorf("%w: Nacos takes no empty document", ErrInvalid)
+	case len(doc.Content) > maxContent:
+		err = fmt.Errorf("%w: %d bytes, Nacos takes %d at most", ErrInvalid, len(doc.Content), maxContent)
+	case !utf8.Valid(doc.Content):
+		err = fmt.Errorf("%w: content is not UTF-8", ErrInvalid)
+	default:
+		err = c.publish(ctx, doc, expect)
+	}
+	if err != nil {
+		return fmt.Errorf("publish %s: %w", doc.Key, err)
+	}
+	return nil
+}
+
+func (c *Client) publish(ctx context.Context, doc Document, expect string) error {
+	kind := doc.Type
+	if kind == "" {
+		kind = typeOf(doc.Key.DataID)
+	}
+	md5 := digest(doc.Content)
+	for attempt := 0; ; attempt++ {
+		resp, err := c.call(ctx, doc.Key.Group, func() rpc_request.IRequest {
+			r := rpc_request.NewConfigPublishRequest(doc.Key.Group, doc.Key.DataID, c.cfg.Namespace, string(doc.Content), expect)
+			r.AdditionMap["type"] = kind // left out, Nacos makes it text
+			return r
+		})
+		switch {
+		case err != nil:
+			if errors.Is(err, ErrForbidden) {
+				err = fmt.Errorf("%w may not write: grant it action w or rw on %s", err, c.resource(doc.Key.Group))
+			}
+			return err
+		case resp.IsSuccess():
+			c.writes.note(doc.Key, md5)
+			return nil
+		case expect == AnyMD5 && strings.Contains(resp.GetMessage(), "already exist") && attempt < 3:
+			continue // two creations met; the next attempt is an update
+		case expect != AnyMD5 && (strings.Contains(resp.GetMessage(), "Cas publish fail") || strings.Contains(resp.GetMessage(), "already exist")):
+			// The SDK repeats a request whose answer got lost; the repetition meets our own write.
+			if now, err := c.query(ctx, doc.Key); err == nil && expect != AbsentMD5 && now.MD5 == md5 {
+				return nil
+			}
+			return ErrConflict
+		default:
+			return fmt.Errorf("%w: %s (code %d)", ErrUnavailable, resp.GetMessage(), resp.GetErrorCode())
+		}
+	}
+}
+
+// typeOf tells Nacos's content type from the extension.
+func typeOf(dataID string) string {
+	switch ext := strings.TrimPrefix(path.Ext(dataID), "."); ext {
+	case "yaml", "yml":
+		return "yaml"
+	case "json", "properties", "xml", "html", "toml":
+		return ext
+	}
+	return "text"
+}
+
+// Remove deletes a document. Nacos has no compare-and-set for that.
+func (c *Client) Remove(ctx context.Context, key Key) error {
+	if _, err := c.Get(ctx, key); err != nil {
+		if errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalid) {
+			return fmt.Errorf("remove %s: %w", key, err)
+		}
+	}
+	resp, err := c.call(ctx, key.Group, func() rpc_request.IRequest {
+		return &rpc_request.ConfigRemoveRequest{ConfigRequest: rpc_request.NewConfigRequest(key.Group, key.DataID, c.cfg.Namespace)}
+	})
+	switch {
+	case errors.Is(err, ErrForbidden):
+		return fmt.Errorf("remove %s: %w may not write: grant it action w or rw on %s", key, err, c.resource(key.Group))
+	case err != nil:
+		return fmt.Errorf("remove %s: %w", key, err)
+	case !resp.IsSuccess():
+		return fmt.Errorf("remove %s: %w: %s (code %d)", key, ErrUnavailable, resp.GetMessage(), resp.GetErrorCode())
+	}
+	c.writes.note(key, "")
+	return nil
+}
+
+// resource is the permission that covers a group, as Nacos's console wants it written.
+func (c *Client) resource(group string) string {
+	return fmt.Sprintf("%s:%s:config/*", c.cfg.Namespace, group)
+}
+
+// ownWrites remembers for a moment what this client wrote: Nacos answers queries from a copy that lags behind
+// (about 0.1 s, 1.1 s at most were seen).
+type ownWrites struct {
+	mu   sync.Mutex
+	last map[Key]ownWrite
+}
+
+type ownWrite struct {
+	md5 string // "" after a removal
+	at  time.Time
+}
+
+const ownWriteLag = 1500 * time.Millisecond
+
+func (o *ownWrites) note(key Key, md5 string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.last == nil {
+		o.last = make(map[Key]ownWrite)
+	}
+	for k, w := range o.last {
+		if time.Since(w.at) > ownWriteLag {
+			delete(o.last, k)
+		}
+	}
+	o.last[key] = ownWrite{md5, time.Now()}
+}
+
+// settled tells whether an answer with this md5 may be believed.
+func (o *ownWrites) settled(key Key, md5 string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	w, ok := o.last[key]
+	if ok && (w.md5 == md5 || time.Since(w.at) > ownWriteLag) {
+		delete(o.last, key)
+		return true
+	}
+	return !ok
+}

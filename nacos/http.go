@@ -1,0 +1,220 @@
+package nacos
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	httpTimeout = 20 * time.Second // a list of 100,000 documents takes a few seconds
+	dialTimeout = 2 * time.Second
+	maxAnswer   = 256 << 20
+)
+
+// httpAPI sends requests to whichever member of the cluster answers, staying with it while it does.
+type httpAPI struct {
+	client  *http.Client
+	scheme  string
+	servers []server
+	current atomic.Uint32
+}
+
+func newHTTPAPI(servers []server, tlsConfig *tls.Config) *httpAPI {
+	// No Proxy: what a shell's HTTP_PROXY points at must never see the traffic with Nacos, tokens included.
+	transport := &http.Transport{
+		DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: 10 * time.Second}).DialContext,
+		TLSClientConfig:       tlsConfig,
+		TLSHandshakeTimeout:   5 * time.Second,
+		ResponseHeaderTimeout: httpTimeout,
+		IdleConnTimeout:       30 * time.Second,
+		MaxIdleConnsPerHost:   8,
+	}
+	scheme := "http"
+	if tlsConfig != nil {
+		scheme = "https"
+	}
+	return &httpAPI{
+		client: &http.Client{Transport: transport, Timeout: httpTimeout, CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse // a token is for this server only
+		}},
+		scheme:  scheme,
+		servers: servers,
+	}
+}
+
+func (a *httpAPI) close() { a.client.CloseIdleConnections() }
+
+// request is what is asked of the HTTP API.
+type request struct {
+	method, path string
+	query, form  url.Values
+	header       http.Header
+	timeout      time.Duration // of one attempt; 0: httpTimeout
+	group        string        // what the signature of an access key covers
+}
+
+// statusError is an answer other than 2xx.
+type statusError struct {
+	status int
+	text   string
+}
+
+func (e *statusError) Error() string { return fmt.Sprintf("HTTP %d: %s", e.status, e.text) }
+
+func (e *statusError) Unwrap() error {
+	switch e.status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return ErrForbidden
+	case http.StatusNotFound:
+		return ErrNotFound
+	case http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout, http.StatusTooManyRequests:
+		return ErrUnavailable
+	}
+	return nil
+}
+
+// do tries the members in turn, beginning with the one that answered last, until one answers at all. A write is
+// tried elsewhere only if the connection could not be made.
+func (a *httpAPI) do(ctx context.Context, r request) ([]byte, error) {
+	first := a.current.Load()
+	var failures []error
+	for i := range a.servers {
+		n := (int(first) + i) % len(a.servers)
+		body, err := a.once(ctx, a.servers[n], r)
+		var status *statusError
+		if err == nil || errors.As(err, &status) {
+			a.current.Store(uint32(n))
+			return body, err
+		}
+		failures = append(failures, err)
+		var op *net.OpError
+		if ctx.Err() != nil || (r.method != http.MethodGet && (!errors.As(err, &op) || op.Op != "dial")) {
+			break
+		}
+	}
+	return nil, fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(failures...))
+}
+
+func (a *httpAPI) once(ctx context.Context, s server, r request) ([]byte, error) {
+	if r.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, r.timeout)
+		defer cancel()
+	}
+	u := url.URL{Scheme: a.scheme, Host: s.http(), Path: r.path, RawQuery: r.query.Encode()}
+	var body io.Reader
+	if r.form != nil {
+		body = strings.NewReader(r.form.Encode())
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, u.String(), body)
+	if err != nil {
+		return nil, err
+	}
+	for k, v := range r.header {
+		req.Header[k] = v
+	}
+	if r.form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded;charset=UTF-8")
+	}
+	resp, err := a.client.Do(req)
+	if err != nil {
+		// The client's own error spells out the URL; a query may hold what is nobody's business.
+		var ue *url.Error
+		if errors.As(err, &ue) {
+			err = ue.Err
+		}
+		return nil, fmt.Errorf("%s: %w", s.http(), err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("%s: read answer: %w", s.http(), err)
+	}
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return nil, &statusError{resp.StatusCode, answerText(data)}
+	}
+	return data, nil
+}
+
+// answerText picks what a person can use from the body of an error: Nacos says it in several places.
+func answerText(body []byte) string {
+	var a struct {
+		Message, Error string
+		Data           json.RawMessage
+	}
+	text := strings.TrimSpace(string(body))
+	if json.Unmarshal(body, &a) == nil {
+		text = a.Message
+		if text == "" {
+			text = a.Error
+		}
+		var data string
+		if json.Unmarshal(a.Data, &data) == nil && data != "" {
+			text = strings.TrimPrefix(text+": "+data, ": ")
+		}
+	}
+	if len(text) > 300 {
+		text = text[:300] + "…"
+	}
+	return text
+}
+
+// admin adds the credentials, and asks again with new ones if they are refused.
+func (c *Client) admin(ctx context.Context, r request) ([]byte, error) {
+	for attempt := 0; ; attempt++ {
+		cred, err := c.auth.headers(ctx, r.group)
+		if err != nil {
+			return nil, fmt.Errorf("%s %s: %w", r.method, r.path, err)
+		}
+		try := r
+		try.header = http.Header{}
+		for k, v := range cred.headers {
+			try.header.Set(k, v)
+		}
+		for k, v := range r.header {
+			try.header[k] = v
+		}
+		body, err := c.http.do(ctx, try)
+		if err == nil {
+			c.contact()
+			return body, nil
+		}
+		if errors.Is(err, ErrForbidden) && attempt == 0 && c.auth.refused(ctx, cred) {
+			continue
+		}
+		return nil, fmt.Errorf("%s %s: %w", r.method, r.path, err)
+	}
+}
+
+// askVersion keeps the server's version for Status. Where it is not told, that does not matter.
+func (c *Client) askVersion() {
+	body, err := c.http.do(c.ctx, request{method: http.MethodGet, path: "/nacos/v3/admin/core/state", timeout: 3 * time.Second})
+	if err != nil {
+		body, err = c.http.do(c.ctx, request{method: http.MethodGet, path: "/nacos/v1/console/server/state", timeout: 3 * time.Second})
+	}
+	if err != nil {
+		return
+	}
+	var v3 struct{ Data struct{ Version string } }
+	var v1 struct{ Version string }
+	_ = json.NewDecoder(bytes.NewReader(body)).Decode(&v3)
+	_ = json.NewDecoder(bytes.NewReader(body)).Decode(&v1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if v3.Data.Version != "" {
+		c.state.Server = v3.Data.Version
+	} else if v1.Version != "" {
+		c.state.Server = v1.Version
+	}
+}

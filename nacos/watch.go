@@ -1,0 +1,493 @@
+package nacos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// parallelQueries of one watch. 8,400 queries a second at 16, 10,000 at 64 were measured over one connection.
+	parallelQueries = 32
+	// relistenEvery repeats all listening. A lost push is found sooner, by the next list; this is for servers
+	// that do not let us list.
+	relistenEvery = 30 * time.Second
+	listenChunk   = 3000 // documents per listen request: 10 MB is the limit, 150 bytes each are usual
+	forbiddenWait = 5 * time.Second
+	maxReasks     = 5
+)
+
+// Why a document is to be queried. Only some reasons make "not found" mean "deleted": see answered.
+type reason uint8
+
+const (
+	becausePushed   reason = 1 << iota // the server said that it changed
+	becauseMissing                     // two lists in a row lack it
+	becauseCompared                    // its MD5 differs in a list or in the answer to listening
+	becauseHinted                      // a fuzzy watch named it
+)
+
+// watch follows documents of one Client.
+//
+// Everything that hints at a change (a push, a list, the answer to listening, a fuzzy watch) only marks the document
+// as dirty; what it is now is always asked for, with one query per document at a time. So hints may be lost, doubled
+// or reordered, and the last answer is the newest.
+type watch struct {
+	c      *Client
+	cfg    WatchConfig
+	groups map[string]bool // read only
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	listenNow  chan struct{} // capacity 1: look for what must be listened to
+	listNow    chan struct{} // capacity 1: list groups that are due
+	deliverNow chan struct{} // capacity 1: there is something in out
+
+	mu         sync.Mutex
+	docs       map[Key]*followed
+	urgent     []Key // pushed: before the bulk of a first load
+	bulk       []Key
+	parked     []Key // dirty, waiting for connection or time
+	querying   int
+	unresolved int
+	out        []Change
+	lists      map[string]*groupList
+	synced     bool
+	generation uint64 // of the connection that the listening belongs to
+	unlisten   []Key
+	closed     bool
+}
+
+// followed is what is known of one document.
+type followed struct {
+	key    Key
+	wanted bool
+	exists bool   // delivered, or known to the caller
+	md5    string // if exists
+
+	dirty, busy bool
+	why         reason
+	parkedUntil time.Time
+
+	resolved  bool // for OnSynced
+	listening bool // on the current connection
+	fresh     bool // to be queried as soon as it is listened to
+	listMD5   string
+	reasks    int
+	misses    int // lists in a row that lack it
+	notFound  int // answers in a row, for documents that no list covers
+	notFirst  time.Time
+	found     time.Time // begin of the last query that found it
+}
+
+var _ Watch = (*watch)(nil)
+
+// Watch follows documents. It needs the right to read them; where listing is refused, documents that are known
+// or wanted are followed all the same.
+func (c *Client) Watch(cfg WatchConfig) (Watch, error) {
+	if cfg.OnChange == nil {
+		return nil, errors.New("watch: OnChange is missing")
+	}
+	w := &watch{
+		c: c, cfg: cfg,
+		groups:     make(map[string]bool),
+		lists:      make(map[string]*groupList),
+		docs:       make(map[Key]*followed),
+		listenNow:  make(chan struct{}, 1),
+		listNow:    make(chan struct{}, 1),
+		deliverNow: make(chan struct{}, 1),
+	}
+	for _, g := range cfg.Groups {
+		if err := (Key{g, "x"}).check(); err != nil {
+			return nil, fmt.Errorf("watch: %w", err)
+		}
+		w.groups[g] = true
+		w.lists[g] = &groupList{}
+	}
+	for k, md5 := range cfg.Known {
+		if w.groups[k.Group] {
+			w.follow(k).know(md5)
+		}
+	}
+	w.ctx, w.cancel = context.WithCancel(c.ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		w.cancel()
+		return nil, fmt.Errorf("watch: %w: client is closed", ErrUnavailable)
+	}
+	c.watches[w] = struct{}{}
+	w.wg.Go(w.deliver)
+	w.wg.Go(w.listenLoop)
+	w.wg.Go(w.listLoop)
+	poke(w.listenNow)
+	poke(w.deliverNow) // a watch of nothing is in sync at once
+	return w, nil
+}
+
+func poke(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// know records what the caller has from elsewhere.
+func (d *followed) know(md5 string) { d.exists, d.md5 = true, md5 }
+
+// follow gives the record of a document, making one. The caller holds mu (or is alone).
+func (w *watch) follow(k Key) *followed {
+	d := w.docs[k]
+	if d == nil {
+		d = &followed{key: k, fresh: true}
+		w.docs[k] = d
+		w.unresolved++
+	}
+	return d
+}
+
+// forget ends following; the caller holds mu.
+func (w *watch) forget(d *followed) {
+	w.resolve(d)
+	delete(w.docs, d.key)
+	if d.listening {
+		w.unlisten = append(w.unlisten, d.key)
+		poke(w.listenNow)
+	}
+}
+
+func (w *watch) resolve(d *followed) {
+	if !d.resolved {
+		d.resolved = true
+		w.unresolved--
+		if w.unresolved == 0 {
+			poke(w.deliverNow)
+		}
+	}
+}
+
+// Want implements Watch.
+func (w *watch) Want(keys []Key) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	wanted := make(map[Key]bool, len(keys))
+	for _, k := range keys {
+		if k.check() != nil {
+			continue // nothing of that name can come to exist
+		}
+		wanted[k] = true
+		d := w.docs[k]
+		if d == nil {
+			d = w.follow(k)
+			if md5, ok := w.cfg.Known[k]; ok && !w.groups[k.Group] {
+				d.know(md5)
+			}
+		}
+		d.wanted = true
+	}
+	for k, d := range w.docs {
+		if d.wanted && !wanted[k] {
+			d.wanted = false
+			if !w.groups[k.Group] || !d.exists {
+				w.forget(d)
+			}
+		}
+	}
+	poke(w.listenNow)
+}
+
+// Close implements Watch.
+func (w *watch) Close() {
+	w.c.mu.Lock()
+	delete(w.c.watches, w)
+	w.c.mu.Unlock()
+	w.mu.Lock()
+	if !w.closed {
+		w.closed = true
+		w.cancel()
+	}
+	var listened []Key
+	for k, d := range w.docs {
+		if d.listening {
+			listened = append(listened, k)
+		}
+	}
+	w.mu.Unlock()
+	w.wg.Wait()
+	if len(listened) > 0 && w.c.ctx.Err() == nil {
+		w.c.closing.Go(func() { w.c.stopListening(listened) })
+	}
+}
+
+// connected is told of every new connection.
+func (w *watch) connected() {
+	poke(w.listenNow)
+	w.mu.Lock()
+	for _, l := range w.lists {
+		l.next = time.Time{}
+	}
+	w.mu.Unlock()
+	poke(w.listNow)
+}
+
+// pushed is told by the server that a document changed. It runs in the SDK's receive loop.
+func (w *watch) pushed(k Key, why reason) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d := w.docs[k]
+	if d == nil {
+		if !w.groups[k.Group] || w.closed {
+			return
+		}
+		d = w.follow(k)
+		poke(w.listenNow)
+		if why == becauseHinted {
+			return // listened to first, then queried
+		}
+	}
+	w.mark(d, why)
+}
+
+// mark puts a document into the queue; the caller holds mu.
+func (w *watch) mark(d *followed, why reason) {
+	d.why |= why
+	d.parkedUntil = time.Time{}
+	if d.dirty || w.closed {
+		if d.dirty && !d.busy && why == becausePushed {
+			w.urgent = append(w.urgent, d.key) // overtakes its own place in the bulk
+			w.pump()
+		}
+		return
+	}
+	d.dirty = true
+	if !d.busy {
+		w.enqueue(d)
+	}
+}
+
+func (w *watch) enqueue(d *followed) {
+	if d.why&becausePushed != 0 {
+		w.urgent = append(w.urgent, d.key)
+	} else {
+		w.bulk = append(w.bulk, d.key)
+	}
+	w.pump()
+}
+
+// pump keeps enough goroutines at the queue; the caller holds mu.
+func (w *watch) pump() {
+	for w.querying < parallelQueries && w.querying < len(w.urgent)+len(w.bulk) && !w.closed {
+		w.querying++
+		w.wg.Go(w.queryLoop)
+	}
+}
+
+// take gives the next document to be queried; the caller holds mu.
+func (w *watch) take() *followed {
+	for {
+		var k Key
+		switch {
+		case len(w.urgent) > 0:
+			k, w.urgent = w.urgent[0], w.urgent[1:]
+		case len(w.bulk) > 0:
+			k, w.bulk = w.bulk[0], w.bulk[1:]
+		default:
+			return nil
+		}
+		// It may have been forgotten, or been in both queues.
+		if d := w.docs[k]; d != nil && d.dirty && !d.busy {
+			return d
+		}
+	}
+}
+
+func (w *watch) queryLoop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer func() { w.querying-- }()
+	for !w.closed {
+		d := w.take()
+		if d == nil {
+			return
+		}
+		why, began := d.why, time.Now()
+		d.dirty, d.busy, d.why = false, true, 0
+		w.mu.Unlock()
+		doc, err := w.c.query(w.ctx, d.key)
+		w.mu.Lock()
+		d.busy = false
+		if w.docs[d.key] != d || w.closed {
+			continue
+		}
+		w.answered(d, why, began, doc, err)
+		if d.dirty && d.parkedUntil.IsZero() {
+			w.enqueue(d)
+		}
+	}
+}
+
+// answered takes in the answer to a query; the caller holds mu.
+func (w *watch) answered(d *followed, why reason, began time.Time, doc Document, err error) {
+	switch {
+	case err == nil:
+		w.present(d, began, doc)
+	case errors.Is(err, ErrNotFound):
+		w.absent(d, why)
+	default:
+		wait := 300 * time.Millisecond
+		if errors.Is(err, ErrForbidden) {
+			wait = forbiddenWait
+			w.c.problem("read "+d.key.Group, fmt.Sprintf("reading %s is not permitted: %v: grant it action r on %s",
+				d.key.Group, err, w.c.resource(d.key.Group)))
+		}
+		d.why |= why
+		w.park(d, jitter(wait))
+	}
+}
+
+func (w *watch) present(d *followed, began time.Time, doc Document) {
+	w.c.problem("read "+d.key.Group, "")
+	d.found, d.misses, d.notFound = began, 0, 0
+	if !d.exists || d.md5 != doc.MD5 {
+		d.exists, d.md5 = true, doc.MD5
+		w.emit(Change{Key: d.key, Content: doc.Content, MD5: doc.MD5})
+	}
+	w.resolve(d)
+	// A query is answered from a copy that lags behind the database, which lists read.
+	if d.listMD5 != "" && d.listMD5 != doc.MD5 && d.reasks < maxReasks && !d.dirty {
+		d.reasks++
+		w.park(d, 100*time.Millisecond<<d.reasks)
+		return
+	}
+	d.listMD5, d.reasks = "", 0
+}
+
+// absent decides what "not found" means: a server that has just started answers so before it has loaded its
+// documents. Gone is what the server pushed as changed or what two lists in a row lacked; and, where no list tells,
+// what two answers a list interval apart did not find.
+func (w *watch) absent(d *followed, why reason) {
+	d.notFound++
+	if d.notFound == 1 {
+		d.notFirst = time.Now()
+	}
+	listed := w.groups[d.key.Group] && w.lists[d.key.Group].usable
+	switch {
+	case !d.exists:
+		if d.listMD5 != "" && d.reasks < maxReasks { // a list has it, the copy not yet
+			d.reasks++
+			w.park(d, 100*time.Millisecond<<d.reasks)
+			return
+		}
+		d.listMD5, d.reasks = "", 0
+		w.resolve(d)
+		if !d.wanted && !d.dirty {
+			w.forget(d)
+		}
+	case why&(becausePushed|becauseMissing) != 0,
+		!listed && d.notFound > 1 && time.Since(d.notFirst) >= w.c.cfg.ListInterval:
+		d.exists, d.md5, d.misses, d.notFound, d.listMD5 = false, "", 0, 0, ""
+		w.emit(Change{Key: d.key, Deleted: true})
+		w.resolve(d)
+		if !d.wanted && !d.dirty {
+			w.forget(d)
+		}
+	case !listed:
+		w.park(d, w.c.cfg.ListInterval)
+	default:
+		w.lists[d.key.Group].next = time.Time{}
+		poke(w.listNow)
+	}
+}
+
+// park leaves a dirty document for later; the caller holds mu.
+func (w *watch) park(d *followed, wait time.Duration) {
+	if !d.dirty || d.parkedUntil.IsZero() {
+		w.parked = append(w.parked, d.key)
+	}
+	d.dirty, d.parkedUntil = true, time.Now().Add(wait)
+}
+
+// unpark queues what waited long enough.
+func (w *watch) unpark() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	w.parked = slices.DeleteFunc(w.parked, func(k Key) bool {
+		d := w.docs[k]
+		if d == nil || d.parkedUntil.IsZero() {
+			return true // forgotten, or queued by something more recent
+		}
+		if now.Before(d.parkedUntil) {
+			return false
+		}
+		d.parkedUntil = time.Time{}
+		if d.dirty && !d.busy {
+			w.enqueue(d)
+		}
+		return true
+	})
+}
+
+func (w *watch) emit(ch Change) {
+	w.out = append(w.out, ch)
+	poke(w.deliverNow)
+}
+
+// deliver is the only goroutine that calls back.
+func (w *watch) deliver() {
+	for {
+		select {
+		case <-w.ctx.Done():
+			return
+		case <-w.deliverNow:
+		}
+		w.mu.Lock()
+		changes := newest(w.out)
+		w.out = nil
+		w.mu.Unlock()
+		if len(changes) > 0 && w.ctx.Err() == nil {
+			w.cfg.OnChange(changes)
+		}
+		if w.inSync() && w.cfg.OnSynced != nil && w.ctx.Err() == nil {
+			w.cfg.OnSynced()
+		}
+	}
+}
+
+// newest keeps the last change of each document, in the order of those last ones.
+func newest(changes []Change) []Change {
+	last := make(map[Key]int, len(changes))
+	for i, ch := range changes {
+		last[ch.Key] = i
+	}
+	if len(last) == len(changes) {
+		return changes
+	}
+	kept := changes[:0]
+	for i, ch := range changes {
+		if last[ch.Key] == i {
+			kept = append(kept, ch)
+		}
+	}
+	return kept
+}
+
+// inSync is true once.
+func (w *watch) inSync() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.synced || w.unresolved > 0 || len(w.out) > 0 {
+		return false
+	}
+	for _, l := range w.lists {
+		if !l.done {
+			return false
+		}
+	}
+	w.synced = true
+	return true
+}

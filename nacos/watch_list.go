@@ -1,0 +1,120 @@
+package nacos
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	// listShare is the part of the time that listing may take: an interval is at least 1/listShare of how long the
+	// list took.
+	listShare       = 0.05
+	maxListInterval = time.Minute
+)
+
+// groupList is how the listing of one group goes.
+type groupList struct {
+	done     bool // listed at least once
+	usable   bool // the last attempt gave a whole list, or failed for want of a connection
+	next     time.Time
+	interval time.Duration // the current one, grown where needed
+}
+
+// listLoop lists each group at once when connected, then again and again.
+func (w *watch) listLoop() {
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-w.ctx.Done():
+			return
+		case <-w.listNow:
+		case <-ticker.C:
+		}
+		for _, group := range w.cfg.Groups {
+			w.mu.Lock()
+			due := !time.Now().Before(w.lists[group].next)
+			w.mu.Unlock()
+			if due && w.c.link.current() != nil && w.ctx.Err() == nil {
+				w.listGroup(group)
+			}
+		}
+	}
+}
+
+func (w *watch) listGroup(group string) {
+	began := time.Now()
+	entries, complete, err := w.c.list(w.ctx, group)
+	took := time.Since(began)
+	if w.ctx.Err() != nil {
+		return
+	}
+	switch {
+	case err == nil && complete:
+		w.c.problem("list "+group, "")
+	case err == nil:
+		w.c.problem("list "+group, fmt.Sprintf("group %s has more documents than a list can hold (%d): removals are not noticed", group, pageSize))
+	case errors.Is(err, ErrForbidden):
+		w.c.problem("list "+group, fmt.Sprintf("listing %s is not permitted: %s", group, w.c.listPermission(group)))
+	}
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := w.lists[group]
+	switch {
+	case err == nil:
+		l.interval = min(max(w.c.cfg.ListInterval, time.Duration(float64(took)/listShare)), maxListInterval)
+	case errors.Is(err, ErrForbidden):
+		l.usable = false
+		l.interval = max(w.c.cfg.ListInterval, forbiddenWait)
+	default: // busy or away
+		l.interval = min(max(2*l.interval, w.c.cfg.ListInterval), 8*w.c.cfg.ListInterval)
+		w.c.log.Debug("nacos list failed", "group", group, "error", err)
+	}
+	l.next = time.Now().Add(l.interval*8/10 + jitter(l.interval*4/10)/2)
+	if err != nil {
+		return // tells nothing about any document
+	}
+	l.usable = complete
+	l.done = true
+	w.compare(group, entries, complete, began)
+	poke(w.deliverNow)
+}
+
+// compare marks what a list shows to be new, changed or missing; the caller holds mu.
+func (w *watch) compare(group string, entries []Entry, complete bool, began time.Time) {
+	listed := make(map[Key]bool, len(entries))
+	for _, e := range entries {
+		listed[e.Key] = true
+		if e.Key.check() != nil {
+			continue
+		}
+		d := w.follow(e.Key)
+		d.misses = 0
+		switch {
+		case d.exists && d.md5 == e.MD5:
+			d.listMD5 = ""
+			w.resolve(d)
+		case d.found.After(began):
+			// asked for after the list was
+		default:
+			d.listMD5, d.reasks = e.MD5, 0
+			if !d.fresh {
+				w.mark(d, becauseCompared)
+			}
+		}
+	}
+	poke(w.listenNow)
+	if !complete {
+		return
+	}
+	for k, d := range w.docs {
+		if k.Group != group || listed[k] || !d.exists || d.found.After(began) {
+			continue
+		}
+		if d.misses++; d.misses >= 2 {
+			w.mark(d, becauseMissing)
+		}
+	}
+}

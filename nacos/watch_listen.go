@@ -1,0 +1,280 @@
+package nacos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nacos-group/nacos-sdk-go/v2/common/remote/rpc"
+	"github.com/nacos-group/nacos-sdk-go/v2/common/remote/rpc/rpc_request"
+	"github.com/nacos-group/nacos-sdk-go/v2/common/remote/rpc/rpc_response"
+	sdkmodel "github.com/nacos-group/nacos-sdk-go/v2/model"
+)
+
+// configHandlers registers what the server pushes about documents.
+func (c *Client) configHandlers(r *rpc.RpcClient) {
+	r.RegisterServerRequestHandler(func() rpc_request.IRequest {
+		return rpc_request.NewConfigChangeNotifyRequest("", "", "")
+	}, pushHandler(func(req rpc_request.IRequest) rpc_response.IResponse {
+		if n, ok := req.(*rpc_request.ConfigChangeNotifyRequest); ok {
+			c.push(n.Tenant, Key{n.Group, n.DataId}, becausePushed)
+		}
+		return answered("ConfigChangeNotifyResponse")
+	}))
+	r.RegisterServerRequestHandler(func() rpc_request.IRequest {
+		return &fuzzySyncRequest{Request: &rpc_request.Request{}}
+	}, pushHandler(func(req rpc_request.IRequest) rpc_response.IResponse {
+		if n, ok := req.(*fuzzySyncRequest); ok {
+			for _, x := range n.Contexts {
+				c.hint(x.GroupKey, x.ChangedType)
+			}
+		}
+		return answered("ConfigFuzzyWatchSyncResponse")
+	}))
+	r.RegisterServerRequestHandler(func() rpc_request.IRequest {
+		return &fuzzyNotifyRequest{Request: &rpc_request.Request{}}
+	}, pushHandler(func(req rpc_request.IRequest) rpc_response.IResponse {
+		if n, ok := req.(*fuzzyNotifyRequest); ok {
+			c.hint(n.GroupKey, n.ChangeType)
+		}
+		return answered("ConfigFuzzyWatchChangeNotifyResponse")
+	}))
+}
+
+// push passes on what the server said of a document. It runs in the SDK's receive loop.
+func (c *Client) push(tenant string, k Key, why reason) {
+	if tenant == "" {
+		tenant = PublicNamespace
+	}
+	if tenant != c.cfg.Namespace {
+		return
+	}
+	c.mu.Lock()
+	watches := slices.Collect(maps.Keys(c.watches))
+	c.mu.Unlock()
+	for _, w := range watches {
+		w.pushed(k, why)
+	}
+}
+
+// hint takes a fuzzy watch's word: "dataId+group+namespace". Neither part can hold a plus.
+func (c *Client) hint(groupKey, changeType string) {
+	part := strings.Split(groupKey, "+")
+	if len(part) < 2 || changeType == "DELETE_CONFIG" {
+		return // what we know of is listened to; a removal is pushed
+	}
+	tenant := ""
+	if len(part) > 2 {
+		tenant = part[2]
+	}
+	c.push(tenant, Key{part[1], part[0]}, becauseHinted)
+}
+
+// listenLoop sees to it that every followed document is listened to on the connection of the moment.
+func (w *watch) listenLoop() {
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	var wantedAt, allAt time.Time
+	for {
+		select {
+		case <-w.ctx.Done():
+			return
+		case <-w.listenNow:
+		case <-ticker.C:
+			w.unpark()
+		}
+		cn := w.c.link.current()
+		if cn == nil {
+			continue
+		}
+		now := time.Now()
+		w.mu.Lock()
+		if w.generation != cn.generation {
+			w.generation = cn.generation
+			for _, d := range w.docs {
+				d.listening = false
+			}
+			w.unlisten = nil // a new connection listens to nothing
+			wantedAt, allAt = now, now
+			w.wg.Go(w.fuzzy)
+		}
+		again := w.due(now, &wantedAt, &allAt)
+		w.mu.Unlock()
+		w.listen(again)
+		w.dropListening()
+	}
+}
+
+// due gives the documents to listen to (again), by group; the caller holds mu.
+func (w *watch) due(now time.Time, wantedAt, allAt *time.Time) map[string][]*followed {
+	all := now.Sub(*allAt) > relistenEvery
+	wanted := now.Sub(*wantedAt) > w.c.cfg.ListInterval
+	if all {
+		*allAt = now.Add(jitter(time.Second))
+	}
+	if wanted {
+		*wantedAt = now
+	}
+	out := make(map[string][]*followed)
+	for k, d := range w.docs {
+		if all || !d.listening || wanted && !w.lists1(k.Group) {
+			out[k.Group] = append(out[k.Group], d)
+		}
+	}
+	return out
+}
+
+// lists1 tells whether lists cover a group; the caller holds mu.
+func (w *watch) lists1(group string) bool {
+	l := w.lists[group]
+	return l != nil && l.usable
+}
+
+// listen sends the requests: namespace and group have to stand in each of them, as Nacos checks the right to read
+// for those only.
+func (w *watch) listen(due map[string][]*followed) {
+	for group, docs := range due {
+		for chunk := range slices.Chunk(docs, listenChunk) {
+			if w.ctx.Err() != nil {
+				return
+			}
+			w.listenTo(group, chunk)
+		}
+	}
+}
+
+func (w *watch) listenTo(group string, docs []*followed) {
+	contexts := make([]sdkmodel.ConfigListenContext, len(docs))
+	w.mu.Lock()
+	generation := w.generation
+	for i, d := range docs {
+		contexts[i] = sdkmodel.ConfigListenContext{Group: group, DataId: d.key.DataID, Tenant: w.c.cfg.Namespace, Md5: d.md5}
+	}
+	w.mu.Unlock()
+	changed, err := w.c.listen(w.ctx, group, contexts, true)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil {
+		for _, d := range docs {
+			if d.fresh && w.docs[d.key] == d && errors.Is(err, ErrForbidden) {
+				d.fresh = false
+				w.mark(d, becauseCompared)
+			}
+		}
+		return
+	}
+	for i, d := range docs {
+		if w.docs[d.key] != d {
+			w.unlisten = append(w.unlisten, d.key)
+			continue
+		}
+		d.listening = generation == w.generation
+		fresh := d.fresh
+		d.fresh = false
+		switch {
+		case changed[d.key]:
+			w.mark(d, becauseCompared)
+		case d.md5 != contexts[i].Md5:
+			// queried meanwhile
+		case fresh && d.listMD5 != "" && d.listMD5 != d.md5:
+			w.mark(d, becauseCompared)
+		default:
+			w.resolve(d) // the server has what we have, or nothing as we have nothing
+			if !d.exists && !d.wanted && !d.dirty && !d.busy && fresh {
+				w.mark(d, becauseHinted) // somebody said it exists
+			}
+		}
+	}
+}
+
+// listen sends one request and gives the documents that are not as their MD5 says.
+func (c *Client) listen(ctx context.Context, group string, contexts []sdkmodel.ConfigListenContext, on bool) (map[Key]bool, error) {
+	resp, err := c.call(ctx, group, func() rpc_request.IRequest {
+		r := rpc_request.NewConfigBatchListenRequest(0)
+		r.Listen, r.ConfigListenContexts, r.Group, r.Tenant = on, contexts, group, c.cfg.Namespace
+		return r
+	})
+	if err == nil && !resp.IsSuccess() {
+		err = fmt.Errorf("%w: %s (code %d)", ErrUnavailable, resp.GetMessage(), resp.GetErrorCode())
+	}
+	if err != nil {
+		if errors.Is(err, ErrForbidden) {
+			c.problem("listen "+group, fmt.Sprintf("listening to %s is not permitted: %v: grant it action r on %s", group, err, c.resource(group)))
+			sleep(ctx, jitter(time.Second))
+		}
+		return nil, err
+	}
+	c.problem("listen "+group, "")
+	changed := make(map[Key]bool)
+	if l, ok := resp.(*rpc_response.ConfigChangeBatchListenResponse); ok {
+		for _, x := range l.ChangedConfigs {
+			changed[Key{x.Group, x.DataId}] = true
+		}
+	}
+	return changed, nil
+}
+
+// dropListening tells the server of documents that are followed no more.
+func (w *watch) dropListening() {
+	w.mu.Lock()
+	keys := w.unlisten
+	w.unlisten = nil
+	keys = slices.DeleteFunc(keys, func(k Key) bool { return w.docs[k] != nil })
+	w.mu.Unlock()
+	if len(keys) > 0 {
+		w.c.stopListening(keys)
+	}
+}
+
+// stopListening ends the pushes for documents, but for those that another watch follows. It is a courtesy to the
+// server: pushes that nobody wants are dropped anyway.
+func (c *Client) stopListening(keys []Key) {
+	c.mu.Lock()
+	watches := slices.Collect(maps.Keys(c.watches))
+	c.mu.Unlock()
+	byGroup := make(map[string][]sdkmodel.ConfigListenContext)
+	for _, k := range keys {
+		if !slices.ContainsFunc(watches, func(w *watch) bool { return w.follows(k) }) {
+			byGroup[k.Group] = append(byGroup[k.Group], sdkmodel.ConfigListenContext{Group: k.Group, DataId: k.DataID, Tenant: c.cfg.Namespace})
+		}
+	}
+	for group, contexts := range byGroup {
+		for chunk := range slices.Chunk(contexts, listenChunk) {
+			if c.link.current() == nil || c.ctx.Err() != nil {
+				return
+			}
+			_, _ = c.listen(c.ctx, group, chunk, false)
+		}
+	}
+}
+
+func (w *watch) follows(k Key) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.docs[k] != nil
+}
+
+// fuzzy asks the server to say when a document comes to exist in one of the groups. It is a hint that saves the
+// wait for the next list, never needed: 2.x knows nothing of it, 3.x has 20 patterns for all its clients together
+// and says nothing of groups over 500 documents.
+func (w *watch) fuzzy() {
+	for _, group := range w.cfg.Groups {
+		resp, err := w.c.call(w.ctx, group, func() rpc_request.IRequest {
+			return &fuzzyWatchRequest{
+				Request:           &rpc_request.Request{Headers: make(map[string]string)},
+				GroupKeyPattern:   w.c.cfg.Namespace + ">>" + group + ">>*",
+				ReceivedGroupKeys: []string{}, WatchType: "WATCH", Initializing: true, Module: "config",
+			}
+		})
+		if err != nil {
+			return
+		}
+		if !resp.IsSuccess() {
+			w.c.log.Debug("nacos refuses a fuzzy watch", "group", group, "code", resp.GetErrorCode(), "message", resp.GetMessage())
+		}
+	}
+}
