@@ -1,0 +1,159 @@
+// Package config reads the boot configuration: flags beat NMP_* environment variables, which beat the file, which beats
+// the defaults. It must report every fault at once, and never print, or let anybody print, a secret.
+package config
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+)
+
+// Config is the boot configuration. Load returns it complete and checked; nobody changes it afterwards.
+type Config struct {
+	Listen      string // host:port where clients come
+	Admin       Admin
+	Source      string // SourceDir or SourceNacos
+	Dir         Dir
+	Nacos       Nacos
+	State       State
+	Cache       Cache
+	Access      Access
+	Session     Session
+	Limits      Limits
+	Upstream    Upstream
+	Credentials Credentials
+	HTTP        HTTP
+	Register    Register
+	TLS         ServerTLS
+	Log         Log
+
+	// Warnings are worth a line in the log and nothing more, such as an NMP_* variable that nobody reads.
+	Warnings []string
+}
+
+// The two sources.
+const (
+	SourceDir   = "dir"
+	SourceNacos = "nacos"
+)
+
+// Admin is the listener for health, metrics and status.
+type Admin struct {
+	Listen string
+	Token  Secret // needed on any other address than loopback
+}
+
+// Dir is the directory source.
+type Dir struct{ Path string }
+
+// Nacos is the Nacos source.
+type Nacos struct {
+	Addresses         []string // host:port of the servers' HTTP side; gRPC is 1000 above
+	Namespace         string
+	AccessNamespace   string   // of consumers and grants; never empty, Namespace by default
+	BackendNamespaces []string // other namespaces whose naming services may be backends
+	Username          string
+	Password          Secret
+	AccessKey         string
+	SecretKey         Secret
+	TLS               ClientTLS
+	ListInterval      time.Duration
+}
+
+// ClientTLS is how servers are dialled. Paths are of PEM files.
+type ClientTLS struct {
+	Enabled       bool
+	CA, Cert, Key string
+}
+
+// StateOff as State.Path means that nothing is kept on disk.
+const StateOff = "off"
+
+// State is the last-known-good store.
+type State struct{ Path string } // a directory; empty for the user's state directory, or StateOff
+
+// Cache bounds what is kept compiled.
+type Cache struct{ Services int }
+
+// Access says what holds where documents say nothing.
+type Access struct {
+	Default      registry.Auth        // of a service without grants document: AuthRequired or AuthDisabled
+	Sources      []registry.KeySource // where keys may stand in a request
+	MaxStale     time.Duration        // after so long without the source calls are refused; 0: never
+	RevealDenied bool                 // tell callers that a tool exists which they may not call
+}
+
+// Session is about session ids.
+type Session struct{ Secrets []Secret } // the first seals, all open; none: made at start
+
+// Limits bound what one request may take. See design.md for what callTime and streamIdle measure.
+type Limits struct {
+	RequestBody  int64 // bytes
+	ResponseBody int64 // bytes
+	HeaderTime   time.Duration
+	BodyTime     time.Duration
+	CallTime     time.Duration // to the first byte of an answer
+	StreamIdle   time.Duration // silence on a stream
+	Drain        time.Duration
+}
+
+// Upstream is about dialling backends.
+type Upstream struct {
+	Allow          []netip.Prefix // nothing given: everything but what is denied
+	Deny           []netip.Prefix
+	ForwardHeaders []string // of client requests, canonical or as written
+}
+
+// Credentials says where templates may read backend credentials from.
+type Credentials struct {
+	Groups []string
+	Env    []string // names of environment variables
+	Files  []string // paths
+}
+
+// HTTP is about who may ask, and how clients are seen through proxies.
+type HTTP struct {
+	AllowedHosts   []string
+	AllowedOrigins []string
+	TrustedProxies []netip.Prefix
+}
+
+// Register makes the proxy known in the naming service.
+type Register struct {
+	Enabled        bool
+	Group, Service string
+}
+
+// ServerTLS is the client listener's. Paths are of PEM files; without Cert it speaks plain HTTP.
+type ServerTLS struct{ Cert, Key, ClientCA string }
+
+// Log is about log and audit log.
+type Log struct {
+	Level  slog.Level
+	Format string // text or json
+	Audit  string // stderr, off, or a file
+}
+
+// Secret is a string that prints as dots, whatever prints it. Convert it to a string where it is used.
+type Secret string
+
+const redacted = "••••"
+
+// String hides the secret; that there is none is no secret.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return redacted
+}
+
+// GoString is for %#v.
+func (s Secret) GoString() string { return `"` + s.String() + `"` }
+
+// LogValue is for slog.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalText is for JSON, YAML and the like.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
