@@ -134,6 +134,10 @@ type Log struct {
 	Level  slog.Level
 	Format string // text or json
 	Audit  string // stderr, off, or a file
+	// AuditAllowed has allowed calls in the audit log too, not denials only.
+	AuditAllowed bool
+	// AuditArguments has the arguments of calls in it, whatever they may hold.
+	AuditArguments bool
 }
 
 // Secret is a string that prints as dots, whatever prints it. Convert it to a string where it is used.
