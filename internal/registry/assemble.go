@@ -44,7 +44,7 @@ func Assemble(m *Manifest, version string, spec *Spec, set *ToolSet) (*Definitio
 			s.reject("remoteServerConfig.exportPath", "%s", fault)
 		}
 		def.Backend.Security = set.upstream
-		if set.upstream != nil && !def.hasScheme(set.upstream.ID) {
+		if set.upstream != nil && !def.HasScheme(set.upstream.ID) {
 			s.reject("extensions.server.defaultUpstreamSecurity.id", "no security scheme has the id %q", shown(set.upstream.ID))
 		}
 	} else {
@@ -83,39 +83,33 @@ func (s *stored) backend(spec *Spec, protocol, version string) *BackendRef {
 // takeTools adds the tools of set that can be called; each of the others is rejected alone.
 func (def *Definition) takeTools(set *ToolSet) []Rejection {
 	var found []Rejection
-	taken := map[string]bool{}
 	for i := range set.tools {
 		given := set.tools[i]
 		if def.Hidden[given.Name] {
 			continue
 		}
-		s := &stored{group: GroupTools, dataID: set.DataID, tool: given.Name}
+		s := &stored{group: GroupTools, dataID: set.DataID, tool: shown(given.Name), line: given.Line}
 		if s.tool == "" {
 			s.tool = indexed("tools", i)
 		}
 		s.found = append(s.found, given.faults...)
+		if rejectsTool(given.faults) {
+			found = append(found, s.found...)
+			continue
+		}
 		t := given.Tool
 		if given.untemplated != "" {
 			s.reject("", "%s, so that it cannot be called", given.untemplated)
 		} else {
-			if t.Security == nil {
-				t.Security = set.downstream
-			}
-			if t.Request.Security == nil {
-				t.Request.Security = set.upstream
-			}
+			t.inherit(def, set.downstream, set.upstream)
 			for _, f := range t.faults(def) {
 				s.reject(f.field, "%s", f.message)
 			}
-		}
-		if taken[t.Name] {
-			s.reject("name", "another tool has this name already")
 		}
 		found = append(found, s.found...)
 		if rejectsTool(s.found) {
 			continue
 		}
-		taken[t.Name] = true
 		def.Tools = append(def.Tools, t)
 	}
 	return found

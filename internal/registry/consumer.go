@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -17,11 +18,11 @@ const shortKey = 20
 func ParseConsumer(dataID string, content []byte) (*Consumer, []Rejection) {
 	r, name, root, ok := open(GroupConsumers, dataID, content)
 	if !ok {
-		return nil, r.found
+		return nil, r.sorted()
 	}
 	o := r.object(root, "", "enabled", "description", "groups", "keys", "sources", "limits")
 	if o == nil {
-		return nil, r.found
+		return nil, r.sorted()
 	}
 	c := &Consumer{Name: name, Enabled: o.boolean("enabled", true), Description: o.text("description"), Groups: readNames(o, "groups", "group")}
 	ids, digests := map[string]int{}, map[[32]byte]string{}
@@ -42,10 +43,10 @@ func ParseConsumer(dataID string, content []byte) (*Consumer, []Rejection) {
 	})
 	c.Sources = readSources(o)
 	c.Limits = readLimits(o, "limits")
-	if Rejects(r.found) {
-		return nil, r.found
+	if r.refused {
+		return nil, r.sorted()
 	}
-	return c, r.found
+	return c, r.sorted()
 }
 
 func readKey(r *reader, n *yaml.Node, path string) *Key {
@@ -54,12 +55,12 @@ func readKey(r *reader, n *yaml.Node, path string) *Key {
 		return nil
 	}
 	k := &Key{Disabled: !o.boolean("enabled", true), NotAfter: o.instant("notAfter"), Line: n.Line}
-	before := r.faults()
+	before := r.faults
 	if o.require("id") {
 		k.ID, _ = r.spelled(o.at["id"], join(path, "id"))
 		if looksLikeKey(k.ID) {
 			o.reject("id", "looks like a key: the id is only a name for it")
-		} else if r.faults() == before && !ValidName(k.ID) {
+		} else if r.faults == before && !ValidName(k.ID) {
 			o.reject("id", "must be 1 to 128 letters, digits, '.', '_' and '-'")
 		}
 	}
@@ -79,7 +80,7 @@ func readKey(r *reader, n *yaml.Node, path string) *Key {
 			o.reject("value", "must be printable ASCII without blanks around it: it could not be sent in a header")
 		}
 		k.Digest, k.Plain = sha256.Sum256([]byte(value)), true
-		if r.faults() == before {
+		if r.faults == before {
 			r.warn(o.at["value"], join(path, "value"), "the key stands here in plain text, for everybody who may read this document: store its sha256 instead")
 			if len(value) < shortKey {
 				r.warn(o.at["value"], join(path, "value"), "the key is shorter than %d characters and may be guessed", shortKey)
@@ -88,27 +89,32 @@ func readKey(r *reader, n *yaml.Node, path string) *Key {
 	default:
 		o.require("sha256")
 	}
-	if r.faults() > before {
+	if r.faults > before {
 		return nil
 	}
 	return k
 }
+
+// maxSources bounds the places that are searched in every request.
+const maxSources = 16
 
 func readSources(o *object) []KeySource {
 	var list []KeySource
 	if n := o.at["sources"]; n != nil && n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
 		o.reject("sources", "must name at least one place, or be left out for the default")
 	}
+	if n := o.at["sources"]; n != nil && len(n.Content) > maxSources {
+		o.reject("sources", "must be at most %d places", maxSources)
+		return nil
+	}
 	o.each("sources", func(path string, n *yaml.Node) {
 		s, ok := readSource(o.r, n, path)
 		if !ok {
 			return
 		}
-		for _, have := range list {
-			if have == s {
-				o.r.reject(n, path, "is listed twice")
-				return
-			}
+		if slices.Contains(list, s) {
+			o.r.reject(n, path, "is listed twice")
+			return
 		}
 		list = append(list, s)
 	})
@@ -128,12 +134,12 @@ func readSource(r *reader, n *yaml.Node, path string) (KeySource, bool) {
 		r.reject(n, path, "%s, not %s", form, kindOf(n))
 		return KeySource{}, false
 	}
-	before := r.faults()
+	before := r.faults
 	o := r.object(n, path, "header", "query")
 	s := KeySource{Header: o.str("header"), Query: o.str("query")}
 	switch {
 	case o.has("header") == o.has("query"):
-		if r.faults() == before {
+		if r.faults == before {
 			r.reject(n, path, "%s", form)
 		}
 	case s.Header != "":
@@ -146,7 +152,7 @@ func readSource(r *reader, n *yaml.Node, path string) (KeySource, bool) {
 			o.reject("query", "%s", err)
 		}
 	}
-	return s, r.faults() == before
+	return s, r.faults == before
 }
 
 // Bounds that keep rates away from overflow; nobody needs more from one replica.
@@ -169,7 +175,7 @@ func (o *object) limits() Limits {
 	l := Limits{RPS: o.number("rps", maxRate), Burst: o.integer("burst", maxCount), Concurrent: o.integer("concurrent", maxCount)}
 	for _, name := range []string{"rps", "burst", "concurrent"} {
 		// Zero means "no limit" inside the program, and "nothing at all" to most people.
-		if n := o.at[name]; n != nil && n.Value == "0" {
+		if n := o.at[name]; n != nil && n.Kind == yaml.ScalarNode && strings.Trim(n.Value, "+-0.") == "" && n.Value != "" {
 			o.reject(name, "must be above 0: leave it out for no limit, or take the grant away for no calls")
 		}
 	}
@@ -182,15 +188,17 @@ func (o *object) limits() Limits {
 // readNames reads a list of names of consumers or groups.
 func readNames(o *object, name, what string) []string {
 	var list []string
+	seen := map[string]bool{}
 	o.each(name, func(path string, n *yaml.Node) {
 		s, ok := o.r.str(n, path)
 		if !ok || !o.r.checkName(n, path, s, what) {
 			return
 		}
-		if contains(list, s) {
+		if seen[s] {
 			o.r.reject(n, path, "%q is listed twice", shown(s))
 			return
 		}
+		seen[s] = true
 		list = append(list, s)
 	})
 	return list

@@ -14,11 +14,11 @@ var validHost = regexp.MustCompile(`^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0
 func ParseCredentials(dataID string, content []byte) (*Credentials, []Rejection) {
 	r, name, root, ok := open(GroupCredentials, dataID, content)
 	if !ok {
-		return nil, r.found
+		return nil, r.sorted()
 	}
 	o := r.object(root, "", "services", "hosts", "values")
 	if o == nil {
-		return nil, r.found
+		return nil, r.sorted()
 	}
 	c := &Credentials{Name: name, Services: readNames(o, "services", "service"), Values: map[string]string{}}
 	o.each("hosts", func(path string, n *yaml.Node) {
@@ -32,7 +32,7 @@ func ParseCredentials(dataID string, content []byte) (*Credentials, []Rejection)
 		name  string
 		empty bool
 	}{{"services", len(c.Services) == 0}, {"hosts", len(c.Hosts) == 0}} {
-		if o.require(list.name) && list.empty && !Rejects(r.found) {
+		if o.require(list.name) && list.empty && !r.refused {
 			o.reject(list.name, "must name at least one")
 		}
 	}
@@ -49,8 +49,8 @@ func ParseCredentials(dataID string, content []byte) (*Credentials, []Rejection)
 			c.Values[f.name] = s
 		}
 	})
-	if Rejects(r.found) {
-		return nil, r.found
+	if r.refused {
+		return nil, r.sorted()
 	}
-	return c, r.found
+	return c, r.sorted()
 }

@@ -15,11 +15,11 @@ var validVersion = regexp.MustCompile(`^[A-Za-z0-9._+-]{1,64}$`)
 func ParseGrants(dataID string, content []byte) (*Grants, []Rejection) {
 	r, name, root, ok := open(GroupGrants, dataID, content)
 	if !ok {
-		return nil, r.found
+		return nil, r.sorted()
 	}
 	o := r.object(root, "", "auth", "consumers", "tools", "versions", "limits")
 	if o == nil {
-		return nil, r.found
+		return nil, r.sorted()
 	}
 	g := &Grants{Service: name}
 	switch o.oneOf("auth", "required", "disabled") {
@@ -58,10 +58,10 @@ func ParseGrants(dataID string, content []byte) (*Grants, []Rejection) {
 		g.Versions = append(g.Versions, s)
 	})
 	g.Limits = readGrantLimits(o)
-	if Rejects(r.found) {
-		return nil, r.found
+	if r.refused {
+		return nil, r.sorted()
 	}
-	return g, r.found
+	return g, r.sorted()
 }
 
 func readGrants(o *object, name string) []Grant {
@@ -77,7 +77,7 @@ func readGrants(o *object, name string) []Grant {
 // readGrant reads a consumer's name, or {consumer | group, notAfter}.
 func readGrant(r *reader, n *yaml.Node, path string) (Grant, bool) {
 	g := Grant{Line: n.Line}
-	before := r.faults()
+	before := r.faults
 	if n.Kind == yaml.ScalarNode {
 		s, ok := r.str(n, path)
 		g.Consumer = s
@@ -90,7 +90,7 @@ func readGrant(r *reader, n *yaml.Node, path string) (Grant, bool) {
 	o := r.object(n, path, "consumer", "group", "notAfter")
 	g.Consumer, g.Group, g.NotAfter = o.str("consumer"), o.str("group"), o.instant("notAfter")
 	if o.has("consumer") == o.has("group") {
-		if r.faults() == before {
+		if r.faults == before {
 			r.reject(n, path, "must name either a consumer or a group")
 		}
 		return g, false
@@ -101,7 +101,7 @@ func readGrant(r *reader, n *yaml.Node, path string) (Grant, bool) {
 	if g.Group != "" {
 		r.checkName(o.at["group"], join(path, "group"), g.Group, "group")
 	}
-	return g, r.faults() == before
+	return g, r.faults == before
 }
 
 func readGrantLimits(o *object) *GrantLimits {
@@ -127,6 +127,9 @@ func UnknownNames(dataID string, g *Grants, consumers, groups map[string]bool) [
 	r := &reader{group: GroupGrants, dataID: dataID}
 	check := func(path string, list []Grant) {
 		for i, grant := range list {
+			if len(r.found) > maxListed {
+				return
+			}
 			at, path := &yaml.Node{Line: grant.Line}, indexed(path, i)
 			switch {
 			case grant.Consumer != "" && !consumers[grant.Consumer]:

@@ -84,8 +84,15 @@ func CheckKeyQuery(name string) error {
 	return nil
 }
 
+// maxForwarded bounds the headers that are looked for in every request.
+const maxForwarded = 100
+
 func readForwardHeaders(o *object) []string {
 	var list []string
+	if n := o.at["forwardHeaders"]; n != nil && len(n.Content) > maxForwarded {
+		o.reject("forwardHeaders", "must be at most %d names", maxForwarded)
+		return nil
+	}
 	o.each("forwardHeaders", func(path string, n *yaml.Node) {
 		s, ok := o.r.str(n, path)
 		if !ok {

@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -40,10 +39,11 @@ func ParseManifest(dataID string, content []byte) (*Manifest, []Rejection) {
 		Description: root.text("description"), Status: strings.ToLower(root.text("status")), Latest: root.text("latestPublishedVersion"),
 		Enabled: s.flag(root, "enabled", "enabled", true),
 	}
-	flagged := ""
+	flagged, seen := "", map[string]bool{}
 	root["versionDetails"].ForEach(func(_, v gjson.Result) bool {
 		detail := membersOf(v)
-		if version := detail.text("version"); version != "" && !slices.Contains(m.Versions, version) {
+		if version := detail.text("version"); version != "" && !seen[version] {
+			seen[version] = true
 			m.Versions = append(m.Versions, version)
 			if detail.text("is_latest") == "true" {
 				flagged = version
@@ -54,7 +54,7 @@ func ParseManifest(dataID string, content []byte) (*Manifest, []Rejection) {
 	switch {
 	case m.Latest == "":
 		m.Latest = flagged
-	case !slices.Contains(m.Versions, m.Latest):
+	case !seen[m.Latest]:
 		m.Versions = append(m.Versions, m.Latest)
 	}
 	if m.Name == "" {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -23,6 +24,8 @@ const (
 
 	maxNodes = 200_000 // values of a document once its aliases are expanded
 	maxDepth = 100
+
+	maxListed = 100 // rejections that are listed of one document
 )
 
 // reader walks one document of ours and collects what is wrong with it.
@@ -31,9 +34,22 @@ type reader struct {
 	dataID string
 	tool   string // set while inside tools[i]: faults then reject that tool alone
 	found  []Rejection
+
+	faults  int  // rejections so far, listed or not, warnings left out
+	refused bool // one of them rejects the whole document
 }
 
 func (r *reader) add(n *yaml.Node, field, message string, warning bool) {
+	if !warning {
+		r.faults++
+		r.refused = r.refused || r.tool == ""
+	}
+	switch {
+	case len(r.found) > maxListed:
+		return
+	case len(r.found) == maxListed:
+		field, message, warning = "", "there are more faults: mend these first", true
+	}
 	rejection := Rejection{Group: r.group, DataID: r.dataID, Tool: r.tool, Field: field, Message: message, Warning: warning}
 	if n != nil {
 		rejection.Line, rejection.Column = n.Line, n.Column
@@ -49,15 +65,11 @@ func (r *reader) warn(n *yaml.Node, field, format string, args ...any) {
 	r.add(n, field, fmt.Sprintf(format, args...), true)
 }
 
-// faults counts what was rejected so far, warnings left out.
-func (r *reader) faults() int {
-	count := 0
-	for _, f := range r.found {
-		if !f.Warning {
-			count++
-		}
-	}
-	return count
+// sorted gives what was found in the order of the document.
+func (r *reader) sorted() []Rejection {
+	listed := r.found[:min(len(r.found), maxListed)]
+	slices.SortStableFunc(listed, func(a, b Rejection) int { return a.Line - b.Line })
+	return r.found
 }
 
 // open starts the reading of a document: its name from the data id, and its root.
@@ -124,7 +136,7 @@ func (r *reader) tree(content []byte) *yaml.Node {
 		return nil
 	}
 	if err != nil {
-		r.syntax(err)
+		r.syntax(content, err)
 		return nil
 	}
 	if len(root.Content) == 0 || root.Content[0].Kind == yaml.ScalarNode && root.Content[0].ShortTag() == "!!null" {
@@ -136,7 +148,7 @@ func (r *reader) tree(content []byte) *yaml.Node {
 	case errors.Is(err, io.EOF):
 		return root.Content[0]
 	case err != nil:
-		r.syntax(err)
+		r.syntax(content, err)
 	default:
 		r.reject(second, "", "second YAML document after '---': keep one document per data id")
 	}
@@ -159,14 +171,19 @@ var yamlLine = regexp.MustCompile(`^line (\d+): `)
 
 // syntax rejects the document for what the YAML parser said. Its messages hold nothing of the document but
 // names of anchors, and what stands after an unquoted '*' may be a secret.
-func (r *reader) syntax(err error) {
+func (r *reader) syntax(content []byte, err error) {
 	message := strings.TrimPrefix(err.Error(), "yaml: ")
-	at := &yaml.Node{}
+	at := &yaml.Node{Line: 1} // errors on the first line come without a number
 	if m := yamlLine.FindStringSubmatch(message); m != nil {
 		at.Line, _ = strconv.Atoi(m[1])
 		message = message[len(m[0]):]
+		if strings.HasPrefix(message, "did not find expected") {
+			at.Line++ // the parser counts its own errors from 0, unlike those of its scanner
+		}
 	}
-	if strings.HasPrefix(message, "unknown anchor") {
+	if name, ok := strings.CutPrefix(message, "unknown anchor '"); ok {
+		name = strings.TrimSuffix(name, "' referenced")
+		at.Line, at.Column = position(content, max(bytes.Index(content, []byte("*"+name)), 0))
 		message = "unknown anchor: a value that begins with '*' needs quotes"
 	}
 	r.reject(at, "", "malformed YAML: %s", message)

@@ -7,6 +7,9 @@ import (
 	"github.com/tidwall/gjson"
 )
 
+// maxSearched bounds the URLs that are searched for {name}.
+const maxSearched = 8192
+
 // argsOfSchema derives the arguments from an input schema, in its order, and positions from where. An argument
 // without a position whose {name} stands in the path of the URL goes there.
 func argsOfSchema(schema []byte, where map[string]string, url string) []Arg {
@@ -18,24 +21,19 @@ func argsOfSchema(schema []byte, where map[string]string, url string) []Arg {
 		return true
 	})
 	path, _, _ := strings.Cut(url, "?")
-	at := map[string]int{}
-	add := func(a Arg) {
-		if i, ok := at[a.Name]; ok {
-			list[i] = a
-			return
-		}
-		at[a.Name] = len(list)
-		list = append(list, a)
+	if len(path) > maxSearched {
+		path = ""
 	}
+	at := map[string]int{}
 	if properties := member(root, "properties"); properties.IsObject() {
 		properties.ForEach(func(k, v gjson.Result) bool {
-			a := Arg{Name: k.String(), Description: member(v, "description").String(), Required: required[k.String()], Position: where[k.String()]}
+			a := Arg{Name: strings.Clone(k.String()), Description: strings.Clone(member(v, "description").String()), Required: required[k.String()], Position: where[k.String()]}
 			switch t := member(v, "type"); {
 			case t.Type == gjson.String:
-				a.Type = t.String()
+				a.Type = strings.Clone(t.String())
 			case t.IsArray(): // ["integer", "null"]
 				t.ForEach(func(_, one gjson.Result) bool {
-					a.Type = one.String()
+					a.Type = strings.Clone(one.String())
 					return a.Type == "null"
 				})
 			}
@@ -45,7 +43,12 @@ func argsOfSchema(schema []byte, where map[string]string, url string) []Arg {
 			if a.Position == "" && strings.Contains(path, "{"+a.Name+"}") && !strings.Contains(path, "{{"+a.Name+"}}") {
 				a.Position = InPath
 			}
-			add(a)
+			if i, ok := at[a.Name]; ok {
+				list[i] = a // of two with one name the last one counts
+				return true
+			}
+			at[a.Name] = len(list)
+			list = append(list, a)
 			return true
 		})
 	}

@@ -3,6 +3,7 @@ package registry
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,11 +15,11 @@ import (
 func ParseService(dataID string, content []byte) (*Definition, []Rejection) {
 	r, name, root, ok := open(GroupServices, dataID, content)
 	if !ok {
-		return nil, r.found
+		return nil, r.sorted()
 	}
 	o := r.object(root, "", "server", "upstream", "tools", "allowTools", "toolSet", "description")
 	if o == nil {
-		return nil, r.found
+		return nil, r.sorted()
 	}
 	def := &Definition{Name: name, Description: o.text("description")}
 	if o.has("toolSet") {
@@ -28,17 +29,17 @@ func ParseService(dataID string, content []byte) (*Definition, []Rejection) {
 	upstream := readBackend(r, o, def)
 	def.kind(o, server, upstream)
 	checkSchemes(r, "server.securitySchemes", def.SecuritySchemes)
-	def.defaultSecurity(r, server)
+	def.defaultSecurity(r, o, server)
 	if def.Kind.Converted() {
 		readTools(r, o, def, server)
 	} else if n := o.at["tools"]; !isNull(n) && len(n.Content) > 0 {
 		r.warn(n, "tools", "ignored field %q: an MCP backend lists its own tools", "tools")
 	}
 	def.allowOnly(o, server)
-	if Rejects(r.found) {
-		return nil, r.found
+	if r.refused {
+		return nil, r.sorted()
 	}
-	return def, r.found
+	return def, r.sorted()
 }
 
 // server is what the server block says besides what goes straight into the Definition.
@@ -71,6 +72,9 @@ func readServer(r *reader, o *object, def *Definition) *server {
 	case "sse":
 		s.transport = SSE
 	}
+	if s.transport != "" && !s.proxied {
+		s.ignore("transport", "it needs type: mcp-proxy; say upstream.transport for an MCP backend")
+	}
 	s.url = s.str("mcpServerURL")
 	s.timeout = time.Duration(s.integer("timeout", int(maxTimeout.Milliseconds()))) * time.Millisecond
 	s.ignore("version", "clients are told the backend's version")
@@ -91,8 +95,15 @@ func readServer(r *reader, o *object, def *Definition) *server {
 	return s
 }
 
+// maxSchemes bounds the work of looking schemes up by id.
+const maxSchemes = 100
+
 func readSchemes(o *object) []SecurityScheme {
 	var list []SecurityScheme
+	if n := o.at["securitySchemes"]; n != nil && len(n.Content) > maxSchemes {
+		o.reject("securitySchemes", "must be at most %d schemes", maxSchemes)
+		return nil
+	}
 	o.each("securitySchemes", func(path string, n *yaml.Node) {
 		s := o.r.object(n, path, "id", "type", "scheme", "in", "name", "defaultCredential")
 		if s == nil {
@@ -234,6 +245,10 @@ func (def *Definition) kind(o *object, s *server, u *backend) {
 	}
 	if u.transport == "" && !s.proxied {
 		def.Kind, def.Protocol = ConvertedDocument, "http"
+		def.Backend.Security = u.security
+		if strings.Contains(def.Backend.URL, "?") {
+			u.reject("url", "must not hold a query: write it into the url of each tool")
+		}
 		if s.url != "" {
 			s.reject("mcpServerURL", `needs server.type: mcp-proxy`)
 		}
@@ -300,7 +315,7 @@ func (def *Definition) endpoint(o *object, s *server, u *backend) {
 }
 
 // defaultSecurity checks the references at service level.
-func (def *Definition) defaultSecurity(r *reader, s *server) {
+func (def *Definition) defaultSecurity(r *reader, o *object, s *server) {
 	for _, ref := range []struct {
 		field string
 		ref   *SecurityRef
@@ -308,20 +323,17 @@ func (def *Definition) defaultSecurity(r *reader, s *server) {
 		if ref.ref == nil || ref.ref.ID == "" || ref.ref == s.upstream && strings.HasPrefix(ref.field, "upstream") {
 			continue
 		}
-		if !def.hasScheme(ref.ref.ID) {
-			r.reject(s.lineOf(), ref.field, "no security scheme has the id %q%s", shown(ref.ref.ID), suggest(ref.ref.ID, def.schemeIDs()))
+		if !def.HasScheme(ref.ref.ID) {
+			r.reject(o.find(ref.field), ref.field, "no security scheme has the id %q%s", shown(ref.ref.ID), suggest(ref.ref.ID, def.schemeIDs()))
 		}
 	}
 }
 
-func (s *server) lineOf() *yaml.Node {
-	if s.object == nil {
-		return nil
-	}
-	return s.node
+// HasScheme tells whether a security scheme has this id. After WithUpstream it is worth asking for
+// Backend.Security: an upstreams document may name a scheme of the service's own.
+func (def *Definition) HasScheme(id string) bool {
+	return slices.ContainsFunc(def.SecuritySchemes, func(s SecurityScheme) bool { return s.ID == id })
 }
-
-func (def *Definition) hasScheme(id string) bool { return contains(def.schemeIDs(), id) }
 
 func (def *Definition) schemeIDs() []string {
 	ids := make([]string, len(def.SecuritySchemes))
@@ -333,26 +345,30 @@ func (def *Definition) schemeIDs() []string {
 
 // allowOnly applies allowTools, which stands at the top of Higress's documents or in the server block.
 func (def *Definition) allowOnly(o *object, s *server) {
-	given := false
+	var given *object
 	var allow []string
 	for _, from := range []*object{o, s.object} {
 		if from.has("allowTools") && !isNull(from.at["allowTools"]) {
-			given = true
+			given = from
 			allow = append(allow, from.strings("allowTools")...)
 		}
 	}
-	if !given {
+	if given == nil {
 		return
 	}
 	if len(allow) == 0 {
 		// Higress takes an empty list for "no restriction"; whoever writes it may mean the opposite.
-		o.r.reject(o.node, "allowTools", "must name at least one tool, or be left out to allow all")
+		given.reject("allowTools", "must name at least one tool, or be left out to allow all")
 		return
 	}
 	def.AllowTools = allow
+	allowed := make(map[string]bool, len(allow))
+	for _, name := range allow {
+		allowed[name] = true
+	}
 	kept := def.Tools[:0:0]
 	for _, t := range def.Tools {
-		if contains(allow, t.Name) {
+		if allowed[t.Name] {
 			kept = append(kept, t)
 			continue
 		}

@@ -12,6 +12,7 @@ type Spec struct {
 	Enabled     bool
 	Ref         *SpecRef // nil where the document names no backend
 	ExportPath  string
+	ToolsRef    string // data id of the version's tools; empty where it has none
 }
 
 // SpecRef is remoteServerConfig.serviceRef.
@@ -36,6 +37,7 @@ func ParseSpec(dataID string, content []byte) (*Spec, []Rejection) {
 	}
 	remote := root.object("remoteServerConfig")
 	spec.ExportPath = remote.text("exportPath")
+	spec.ToolsRef = root.text("toolsDescriptionRef")
 	if ref := remote.object("serviceRef"); ref != nil {
 		spec.Ref = &SpecRef{Namespace: ref.text("namespaceId"), Group: ref.text("groupName"), Service: ref.text("serviceName"), TransportProtocol: strings.ToLower(ref.text("transportProtocol"))}
 	}

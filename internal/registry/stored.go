@@ -25,14 +25,53 @@ type stored struct {
 	dataID string
 	tool   string
 	found  []Rejection
+
+	doc  *source // nil where the bytes are not at hand
+	line int     // of the tool, else 0
+
+	faulty bool // something was rejected
+}
+
+// source counts lines; going forward it counts each of them once.
+type source struct {
+	content []byte
+	several bool // more than one line
+	at      int
+	line    int
+}
+
+func newSource(content []byte) *source {
+	return &source{content: content, several: bytes.IndexByte(bytes.TrimSpace(content), '\n') >= 0, line: 1}
+}
+
+// lineOf gives the line of an offset; 0 where the document stands on one line, as Nacos writes it.
+func (s *source) lineOf(offset int) int {
+	if s == nil || !s.several {
+		return 0
+	}
+	offset = min(offset, len(s.content))
+	if offset < s.at {
+		s.at, s.line = 0, 1
+	}
+	s.line += bytes.Count(s.content[s.at:offset], []byte{'\n'})
+	s.at = offset
+	return s.line
+}
+
+func (s *stored) add(field, message string, warning bool) {
+	if len(s.found) >= maxListed && (warning || s.faulty) {
+		return
+	}
+	s.faulty = s.faulty || !warning
+	s.found = append(s.found, Rejection{Group: s.group, DataID: s.dataID, Tool: s.tool, Field: field, Line: s.line, Message: message, Warning: warning})
 }
 
 func (s *stored) reject(field, format string, args ...any) {
-	s.found = append(s.found, Rejection{Group: s.group, DataID: s.dataID, Tool: s.tool, Field: field, Message: fmt.Sprintf(format, args...)})
+	s.add(field, fmt.Sprintf(format, args...), false)
 }
 
 func (s *stored) warn(field, format string, args ...any) {
-	s.found = append(s.found, Rejection{Group: s.group, DataID: s.dataID, Tool: s.tool, Field: field, Message: fmt.Sprintf(format, args...), Warning: true})
+	s.add(field, fmt.Sprintf(format, args...), true)
 }
 
 // open gives the document's root object; ok is false where there is nothing to go on with.
@@ -56,6 +95,7 @@ func (s *stored) open(content []byte) (root members, ok bool) {
 		}
 		return nil, false
 	}
+	s.doc = newSource(content)
 	parsed := gjson.ParseBytes(content)
 	if !parsed.IsObject() {
 		s.reject("", "document must be a JSON object")
@@ -111,7 +151,10 @@ func (s *stored) flag(m members, name, path string, fallback bool) bool {
 	case "":
 		return fallback
 	}
+	line := s.line
+	s.line = s.doc.lineOf(v.Index)
 	s.reject(path, "must be true or false")
+	s.line = line
 	return false
 }
 

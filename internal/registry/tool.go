@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -27,14 +28,14 @@ func readTools(r *reader, o *object, def *Definition, s *server) {
 	first := map[string]int{}
 	o.each("tools", func(path string, n *yaml.Node) {
 		r.tool = path
-		before := r.faults()
+		before := r.faults
 		if t := readTool(r, n, def, s); t != nil {
 			if line, taken := first[t.Name]; taken {
 				r.reject(n, "name", "another tool has this name already (line %d)", line)
 			} else {
 				first[t.Name] = n.Line
 			}
-			if r.faults() == before {
+			if r.faults == before {
 				def.Tools = append(def.Tools, *t)
 			}
 		}
@@ -43,6 +44,7 @@ func readTools(r *reader, o *object, def *Definition, s *server) {
 }
 
 func readTool(r *reader, n *yaml.Node, def *Definition, s *server) *Tool {
+	before := r.faults
 	o := r.tryName(n).object(n, "", "name", "description", "title", "annotations", "_meta", "args", "inputSchema", "outputSchema",
 		"argsPosition", "security", "requestTemplate", "responseTemplate", "errorResponseTemplate")
 	if o == nil {
@@ -61,16 +63,24 @@ func readTool(r *reader, n *yaml.Node, def *Definition, s *server) *Tool {
 		t.Response = ResponseTemplate{Body: rt.text("body"), PrependBody: rt.text("prependBody"), AppendBody: rt.text("appendBody"), BodyLine: textLine(rt.at["body"])}
 	}
 	readArgs(o, t)
-	if t.Security == nil {
-		t.Security = s.downstream
+	if r.faults > before {
+		return nil // more could only follow from what is said already
 	}
-	if t.Request.Security == nil {
-		t.Request.Security = s.upstream
-	}
+	t.inherit(def, s.downstream, s.upstream)
 	for _, f := range t.faults(def) {
 		r.reject(o.find(f.field), f.field, "%s", f.message)
 	}
 	return t
+}
+
+// inherit gives the tool the service's own security where it has none.
+func (t *Tool) inherit(def *Definition, downstream, upstream *SecurityRef) {
+	if t.Security == nil && downstream != nil && def.HasScheme(downstream.ID) {
+		t.Security = downstream
+	}
+	if t.Request.Security == nil && upstream != nil && def.HasScheme(upstream.ID) {
+		t.Request.Security = upstream
+	}
 }
 
 // tryName makes messages name the tool, where it has a name.
@@ -90,6 +100,7 @@ func (r *reader) tryName(n *yaml.Node) *reader {
 func (o *object) find(path string) *yaml.Node {
 	n := o.node
 	for _, name := range strings.Split(path, ".") {
+		name, index, isIndexed := strings.Cut(strings.TrimSuffix(name, "]"), "[")
 		var next *yaml.Node
 		for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
 			if n.Content[i].Value == name {
@@ -100,6 +111,9 @@ func (o *object) find(path string) *yaml.Node {
 			break
 		}
 		n = next
+		if i, err := strconv.Atoi(index); isIndexed && err == nil && n.Kind == yaml.SequenceNode && i < len(n.Content) {
+			n = resolve(n.Content[i])
+		}
 	}
 	return n
 }
@@ -196,44 +210,47 @@ func readArgs(o *object, t *Tool) {
 	if o.has("argsPosition") {
 		o.reject("argsPosition", "goes with inputSchema: give each argument its position instead")
 	}
-	var required []string
-	var properties []byte
-	seen := map[string]bool{}
+	var schemas [][]byte
+	at := map[string]int{}
 	o.each("args", func(path string, n *yaml.Node) {
 		arg, schema := readArg(o.r, n, path)
 		if arg == nil {
 			return
 		}
-		if seen[arg.Name] {
-			// Higress takes the last one, and files with such slips are in use.
-			o.r.warn(n, join(path, "name"), "another argument has the name %q already: the first one counts", shown(arg.Name))
+		if i, taken := at[arg.Name]; taken {
+			// As in Higress; files with such slips are in use.
+			o.r.warn(n, join(path, "name"), "another argument has the name %q already (line %d): this one counts", shown(arg.Name), t.Args[i].Line)
+			t.Args[i], schemas[i] = *arg, schema
 			return
 		}
-		seen[arg.Name] = true
-		t.Args = append(t.Args, *arg)
-		if len(properties) > 0 {
-			properties = append(properties, ',')
-		}
-		properties = append(appendString(properties, arg.Name), ':')
-		properties = append(properties, schema...)
-		if arg.Required {
-			required = append(required, arg.Name)
-		}
+		at[arg.Name] = len(t.Args)
+		t.Args, schemas = append(t.Args, *arg), append(schemas, schema)
 	})
-	out := append([]byte(`{"type":"object","properties":{`), properties...)
-	out = append(out, '}')
-	for i, name := range required {
-		if i == 0 {
-			out = append(out, `,"required":[`...)
-		} else {
+	t.InputSchema = schemaOfArgs(t.Args, schemas)
+}
+
+// schemaOfArgs makes the input schema of a tool from the schemas of its arguments, in their order.
+func schemaOfArgs(args []Arg, schemas [][]byte) json.RawMessage {
+	out := []byte(`{"type":"object","properties":{`)
+	required := []byte(`,"required":[`)
+	none := len(required)
+	for i, a := range args {
+		if i > 0 {
 			out = append(out, ',')
 		}
-		out = appendString(out, name)
+		out = append(append(appendString(out, a.Name), ':'), schemas[i]...)
+		if a.Required {
+			if len(required) > none {
+				required = append(required, ',')
+			}
+			required = appendString(required, a.Name)
+		}
 	}
-	if len(required) > 0 {
-		out = append(out, ']')
+	out = append(out, '}')
+	if len(required) > none {
+		out = append(append(out, required...), ']')
 	}
-	t.InputSchema = append(out, '}')
+	return append(out, '}')
 }
 
 func positionFault(s string) string {
@@ -268,9 +285,6 @@ func readArg(r *reader, n *yaml.Node, path string) (*Arg, []byte) {
 		if a.Position = o.text("position"); a.Position != "" && !contains(positions, a.Position) {
 			o.reject("position", "%s", positionFault(a.Position))
 		}
-	}
-	if a.Position == InHeader && headerFault(a.Name) != "" {
-		o.reject("name", "%s", headerFault(a.Name))
 	}
 	schema := appendString([]byte(`{"type":`), a.Type)
 	if a.Description != "" {
@@ -335,11 +349,16 @@ func (t *Tool) faults(def *Definition) []toolFault {
 			add("requestTemplate.method", "must be one of %s, not %q", strings.Join(methods, ", "), shown(q.Method))
 		}
 	}
+	for i, a := range t.Args {
+		if why := unsafeToSend(a.Name); a.Position == InHeader && why != "" {
+			add(indexed("args", i), "header %q cannot be an argument: %s", shown(a.Name), why)
+		}
+	}
 	for _, ref := range []struct {
 		field string
 		ref   *SecurityRef
 	}{{"security.id", t.Security}, {"requestTemplate.security.id", q.Security}} {
-		if ref.ref != nil && !def.hasScheme(ref.ref.ID) {
+		if ref.ref != nil && !def.HasScheme(ref.ref.ID) {
 			add(ref.field, "no security scheme has the id %q%s", shown(ref.ref.ID), suggest(ref.ref.ID, def.schemeIDs()))
 		}
 	}

@@ -52,14 +52,19 @@ func ParseTools(dataID string, content []byte) (*ToolSet, []Rejection) {
 	set.upstream = storedSecurity(extensions.object("server.defaultUpstreamSecurity"))
 	meta := root.object("toolsMeta")
 	for name := range meta {
-		if !s.flag(meta.object(name), "enabled", "toolsMeta."+shown(name)+".enabled", true) {
-			set.hidden[name] = true
+		in := &stored{group: s.group, dataID: s.dataID, tool: shown(name), doc: s.doc}
+		if !in.flag(meta.object(name), "enabled", "toolsMeta."+shown(name)+".enabled", true) {
+			set.hidden[strings.Clone(name)] = true
 		}
+		s.found = append(s.found, in.found...)
 	}
-	index := 0
+	taken := map[string]bool{}
 	root["tools"].ForEach(func(_, v gjson.Result) bool {
-		set.tools = append(set.tools, s.readStoredTool(index, membersOf(v), meta))
-		index++
+		m := membersOf(v)
+		name := m.text("name")
+		t := s.readStoredTool(len(set.tools), v, m, meta, taken[name])
+		taken[name] = true
+		set.tools = append(set.tools, t)
 		return true
 	})
 	if Rejects(s.found) {
@@ -77,19 +82,24 @@ func storedSecurity(m members) *SecurityRef {
 }
 
 // readStoredTool reads tools[index] together with its entry in toolsMeta.
-func (s *stored) readStoredTool(index int, m, allMeta members) storedTool {
-	in := &stored{group: s.group, dataID: s.dataID, tool: indexed("tools", index)}
+func (s *stored) readStoredTool(index int, at gjson.Result, m, allMeta members, taken bool) storedTool {
+	in := &stored{group: s.group, dataID: s.dataID, tool: indexed("tools", index), doc: s.doc, line: s.doc.lineOf(at.Index)}
 	t := storedTool{Tool: Tool{
 		Name: m.text("name"), Title: m.text("title"), Description: m.text("description"),
-		Annotations: m.raw("annotations"), Meta: m.raw("_meta"), InputSchema: m.raw("inputSchema"), OutputSchema: m.raw("outputSchema"),
+		Line: in.line, Annotations: m.raw("annotations"), Meta: m.raw("_meta"), InputSchema: m.raw("inputSchema"), OutputSchema: m.raw("outputSchema"),
 	}}
 	switch {
 	case t.Name == "":
 		in.reject("name", `missing field "name"`)
 	case !validTool.MatchString(t.Name):
 		in.reject("name", "must be 1 to 256 characters without blanks and control characters")
+	case taken:
+		in.tool = shown(t.Name)
+		in.reject("name", "another tool has this name already")
+		t.faults = in.found
+		return t
 	default:
-		in.tool = t.Name
+		in.tool = shown(t.Name)
 	}
 	if t.InputSchema == nil {
 		if _, there := m["inputSchema"]; there {
@@ -128,8 +138,9 @@ func (s *stored) readTemplate(t *Tool, m members) {
 	t.ErrorResponse = m.text("errorResponseTemplate")
 	t.Security = storedSecurity(m.object("security"))
 	where := map[string]string{}
-	for name := range m.object("argsPosition") {
-		position := strings.ToLower(m.object("argsPosition").text(name))
+	given := m.object("argsPosition")
+	for name := range given {
+		position := strings.ToLower(given.text(name))
 		if position != "" && !contains(positions, position) {
 			s.reject("argsPosition."+shown(name), "%s", positionFault(position))
 		}
@@ -169,4 +180,15 @@ func (s *stored) headers(v gjson.Result) []KeyValue {
 		})
 	}
 	return list
+}
+
+// Names gives the names of the tools that are not disabled, in document order, those that have no template too.
+func (t *ToolSet) Names() []string {
+	names := make([]string, 0, len(t.tools))
+	for i := range t.tools {
+		if name := t.tools[i].Name; name != "" && !t.hidden[name] {
+			names = append(names, name)
+		}
+	}
+	return names
 }

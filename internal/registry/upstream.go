@@ -6,19 +6,19 @@ import "slices"
 func ParseUpstream(dataID string, content []byte) (*Upstream, []Rejection) {
 	r, name, root, ok := open(GroupUpstreams, dataID, content)
 	if !ok {
-		return nil, r.found
+		return nil, r.sorted()
 	}
 	o := r.object(root, "", "securitySchemes", "security", "timeout", "tls", "forwardHeaders")
 	if o == nil {
-		return nil, r.found
+		return nil, r.sorted()
 	}
 	u := &Upstream{Service: name, SecuritySchemes: readSchemes(o), Timeout: o.duration("timeout"), TLS: readTLS(o), ForwardHeaders: readForwardHeaders(o)}
 	u.Security = readSecurity(o, "security", "id", "credential")
 	checkSchemes(r, "securitySchemes", u.SecuritySchemes)
-	if Rejects(r.found) {
-		return nil, r.found
+	if r.refused {
+		return nil, r.sorted()
 	}
-	return u, r.found
+	return u, r.sorted()
 }
 
 // WithUpstream gives a copy of d with what u adds to its backend. What u says beats the service's own

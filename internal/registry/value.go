@@ -38,9 +38,9 @@ func jsonNumberOf(n *yaml.Node) (string, bool) {
 // json gives a value of the document as compact JSON, keys in the order they are written in.
 // nil if something in it is rejected.
 func (r *reader) json(n *yaml.Node, path string) json.RawMessage {
-	before := r.faults()
+	before := r.faults
 	out := r.appendJSON(nil, n, path)
-	if r.faults() > before {
+	if r.faults > before {
 		return nil
 	}
 	return out

@@ -1,0 +1,254 @@
+package registry
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestNameOf(t *testing.T) {
+	long := strings.Repeat("n", 128)
+	cases := []struct {
+		dataID, name string
+		ok           bool
+	}{
+		{"petstore.yaml", "petstore", true}, {"petstore.yml", "petstore", true}, {"petstore.json", "petstore", true},
+		{"a.b_c-1.yaml", "a.b_c-1", true}, {long + ".yaml", long, true},
+		{long + "n.yaml", "", false}, {"petstore", "", false}, {".yaml", "", false}, {"pet store.yaml", "", false},
+		{"../x.yaml", "", false}, {"a\n.yaml", "", false}, {"é.yaml", "", false}, {"a@1.yaml", "", false},
+	}
+	for _, c := range cases {
+		name, ok := NameOf(c.dataID)
+		if ok != c.ok || ok && name != c.name {
+			t.Errorf("NameOf(%q) = %q, %v, want %q, %v", c.dataID, name, ok, c.name, c.ok)
+		}
+	}
+}
+
+func TestDocumentsThatAreNoText(t *testing.T) {
+	cases := []struct{ name, dataID, content, want string }{
+		{"empty", "a.yaml", "", "proxy-grants/a.yaml: document is empty"},
+		{"blanks", "a.json", " \n\t", "proxy-grants/a.json: document is empty"},
+		{"BOM alone", "a.yaml", "\xef\xbb\xbf", "proxy-grants/a.yaml: document is empty"},
+		{"invalid UTF-8", "a.yaml", "auth: required\nconsumers: [\xff]\n", "proxy-grants/a.yaml:2: document is not UTF-8 text"},
+		{"UTF-16", "a.yaml", "\xff\xfea\x00", "proxy-grants/a.yaml:1: document is not UTF-8 text"},
+		{"NUL", "a.yaml", "auth: required\x00\n", "proxy-grants/a.yaml:1: malformed YAML: control characters are not allowed"},
+		{"too large", "a.yaml", "auth: required\n#" + strings.Repeat("x", MaxDocument), fmt.Sprintf("proxy-grants/a.yaml: document is too large: %d bytes, at most 1048576 are taken", MaxDocument+16)},
+		{"text", "a.yaml", "hello", "proxy-grants/a.yaml:1: document must be a mapping of fields, not a string"},
+		{"deep", "a.yaml", "consumers: " + strings.Repeat("[", 200) + strings.Repeat("]", 200), "proxy-grants/a.yaml:1: values are nested deeper than 100 levels"},
+		{"deep JSON", "a.json", `{"consumers": ` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + "}", "proxy-grants/a.json:1: values are nested deeper than 100 levels"},
+		{"JSON and more", "a.json", "{}\n{}", "proxy-grants/a.json:2: malformed JSON: invalid character '{' after top-level value"},
+		{"mapping as a name", "a.yaml", "{auth: required, {a: b}: c}", "proxy-grants/a.yaml:1: field name must be text, not a mapping"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			g, found := ParseGrants(c.dataID, []byte(c.content))
+			if g != nil {
+				t.Errorf("taken: %+v", g)
+			}
+			if len(found) == 0 {
+				t.Fatal("nothing is rejected")
+			}
+			if got := found[0].Error(); got != c.want {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestDocumentOfTheLargestSizeIsTaken(t *testing.T) {
+	content := "auth: required\n#"
+	content += strings.Repeat("x", MaxDocument-len(content))
+	if g, found := ParseGrants("a.yaml", []byte(content)); g == nil {
+		t.Error(found)
+	}
+}
+
+func TestByteOrderMarkIsPassedOver(t *testing.T) {
+	for _, content := range []string{"\xef\xbb\xbfauth: disabled\n", "\xef\xbb\xbf{\"auth\": \"disabled\"}"} {
+		if g, found := ParseGrants("a.yaml", []byte(content)); g == nil || g.Auth != AuthDisabled {
+			t.Errorf("%q: %v %v", content, g, found)
+		}
+	}
+}
+
+// JSON has escapes that YAML refuses, and names longer than YAML's 1024 characters.
+func TestJSONIsReadAsJSON(t *testing.T) {
+	name := strings.Repeat("n", 2000)
+	doc := "{\r\n\t\"server\": {\"config\": {\"a\\/b\": \"\\ud83d\\ude00\", \"" + name + "\": 1}},\r\n\t\"tools\": [{\"name\": \"a\", \"responseTemplate\": {\"bdoy\": \"x\"}}, {\"name\": \"b\", \"responseTemplate\": {\"body\": \"x\"}}]}"
+	for _, dataID := range []string{"a.json", "a.yaml"} {
+		def, found := ParseService(dataID, []byte(doc))
+		if def == nil {
+			t.Fatal(found)
+		}
+		want := map[string]any{"a/b": "😀", name: json.Number("1")}
+		if diff := cmp.Diff(want, def.Config); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", dataID, diff)
+		}
+		wanted := []Rejection{{Group: GroupServices, DataID: dataID, Tool: "a", Field: "responseTemplate.bdoy", Line: 3, Column: 47, Message: `unknown field "bdoy" (did you mean "body"?)`}}
+		if diff := cmp.Diff(wanted, found); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", dataID, diff)
+		}
+	}
+}
+
+func TestNumbersKeepTheirSpelling(t *testing.T) {
+	cases := []struct{ written, want string }{
+		{"1.50", "1.50"}, {"1e6", "1e6"}, {"1E+2", "1E+2"}, {"-0", "-0"}, {"-0.0", "-0.0"}, {"12345678901234567890123", "12345678901234567890123"},
+		{"0x1F", "31"}, {"0o17", "15"}, {"1_000", "1000"}, {"+7", "7"}, {".5", "0.5"}, {"1.", "1"}, {"0b11", "3"},
+		{"true", "true"}, {"True", "true"}, {"~", "null"}, {"2026-11-23", `"2026-11-23"`}, {"1.2.3", `"1.2.3"`}, {`"1"`, `"1"`},
+		{`"a\u0001\t\"\\é<"`, `"a\u0001\t\"\\é<"`}, {"{b: 1, a: [x, {}]}", `{"b":1,"a":["x",{}]}`},
+	}
+	for _, c := range cases {
+		t.Run(c.written, func(t *testing.T) {
+			def, found := ParseService("a.yaml", fmt.Appendf(nil, "tools: [{name: a, responseTemplate: {body: x}, args: [{name: n, enum: [%s]}]}]\n", c.written))
+			if len(found) > 0 {
+				t.Fatal(found)
+			}
+			want := `{"type":"object","properties":{"n":{"type":"string","enum":[` + c.want + `]}}}`
+			if got := string(def.Tools[0].InputSchema); got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+			if !json.Valid(def.Tools[0].InputSchema) {
+				t.Error("not JSON")
+			}
+		})
+	}
+}
+
+func TestFaultsAreListedUpToABound(t *testing.T) {
+	doc := "auth: required\nconsumers:\n" + strings.Repeat("  - 7\n", 5000)
+	g, found := ParseGrants("a.yaml", []byte(doc))
+	if g != nil {
+		t.Error("taken")
+	}
+	if len(found) != maxListed+1 {
+		t.Fatalf("%d faults are listed, want %d and a last word", len(found), maxListed)
+	}
+	if got := found[maxListed].Message; got != "there are more faults: mend these first" {
+		t.Errorf("last word: %q", got)
+	}
+	// A fault beyond those listed still rejects.
+	doc = strings.Repeat("# x\n", 3) + "consumers: [a]\ntools: {a: [b]}\n"
+	doc = "keys:\n" + strings.Repeat("  - {id: a, value: aaaaaaaaaaaaaaaaaaaaaaaaaa}\n", 200) + "enabled: maybe\n" + doc
+	if c, _ := ParseConsumer("a.yaml", []byte(doc)); c != nil {
+		t.Error("a document with faults beyond the listed ones is taken")
+	}
+}
+
+// Of everything that may stand for a secret, nothing may come back in a message.
+func TestMessagesHoldNoSecrets(t *testing.T) {
+	const secret = "hunter2hunter2hunter2hunter2"
+	const digest = "f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7"
+	for _, value := range []string{secret, digest, "nmp_alice_" + secret} {
+		shapes := []string{
+			"keys: [{id: a, sha256: %s}]", "keys: [{id: a, value: [%s]}]", "keys: [{id: a, sha256: {%s: 1}}]", "keys: %s", "keys: [%s]",
+			"keys: [{id: a, sha256: x%s}]", "keys: [{id: a, value: *%s}]", "keys: [{id: a, value: &%s}]", "keys: [{id: a, value: !%s x}]",
+			"keys: [{id: a, value: %s, value: %[1]s}]", "keys: [{id: a, value: \"%s\\q\"}]", "keys: [{id: a, value: '%s}]", "keys: [{id: a, value: %s: %[1]s}]",
+			"keys: [{id: a, notAfter: %s, value: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx}]", "keys: [{id: a, enabled: %s}]", "values: {a: [%s]}", "values: %s",
+			"{\"keys\": [{\"id\": \"a\", \"value\": %s}]}", "services: [a]\nhosts: [b]\nvalues: {a: {b: %s}}", "upstream: {url: \"https://u:%s@h/\"}", "upstream: {url: \"https://u:%s@h:x/%%zz\"}",
+			"server: {securitySchemes: [{id: a, type: http, scheme: bearer, defaultCredential: [%s]}]}", "security: {id: a, credential: {%s: 1}}",
+		}
+		for _, shape := range shapes {
+			content := fmt.Appendf(nil, shape, value)
+			for _, dataID := range []string{"a.yaml", "a.json"} {
+				var found []Rejection
+				_, f1 := ParseConsumer(dataID, content)
+				_, f2 := ParseCredentials(dataID, content)
+				_, f3 := ParseService(dataID, content)
+				_, f4 := ParseUpstream(dataID, content)
+				for _, f := range append(append(append(append(found, f1...), f2...), f3...), f4...) {
+					if strings.Contains(f.Error(), value) && !plainFieldName(shape, value) {
+						t.Errorf("%q: message repeats the secret: %s", shape, f.Error())
+					}
+				}
+			}
+		}
+	}
+}
+
+// plainFieldName is the one thing that is repeated: a word without the marks of a key where a field's name stands.
+func plainFieldName(shape, value string) bool {
+	return !looksLikeKey(value) && strings.Contains(shape, "{%s: 1}")
+}
+
+func TestSuggestions(t *testing.T) {
+	known := []string{"consumers", "tools", "auth", "versions"}
+	cases := map[string]string{"tool": "tools", "Tools": "tools", "consumer": "consumers", "atuh": "auth", "xyz": "", "a": "", "vresions": "versions", strings.Repeat("a", 5000): ""}
+	for written, want := range cases {
+		if want != "" {
+			want = fmt.Sprintf(" (did you mean %q?)", want)
+		}
+		if got := suggest(written, known); got != want {
+			t.Errorf("suggest(%.20q) = %q, want %q", written, got, want)
+		}
+	}
+}
+
+// No document may cost more than its size: it arrives from whoever may publish.
+func TestDocumentsTakeBoundedTime(t *testing.T) {
+	fill := func(head, element, tail string) string {
+		return head + strings.Repeat(element, (MaxDocument-len(head)-len(tail))/len(element)) + tail
+	}
+	numbered := func(head, format, tail string) string {
+		var b strings.Builder
+		b.WriteString(head)
+		for i := 0; b.Len() < MaxDocument-200; i++ {
+			fmt.Fprintf(&b, format, i)
+		}
+		return b.String() + tail
+	}
+	bomb := "a0: &a0 [x,x]\n"
+	for i := 1; i < 90; i++ {
+		bomb += fmt.Sprintf("a%d: &a%d [*a%d,*a%d]\n", i, i, i-1, i-1)
+	}
+	cases := map[string]string{
+		"brackets":       strings.Repeat("[", MaxDocument),
+		"braces":         strings.Repeat("{", MaxDocument),
+		"dashes":         strings.Repeat("- ", MaxDocument/2),
+		"questions":      strings.Repeat("? ", MaxDocument/2),
+		"colons":         fill("a", ": a", ""),
+		"bomb":           bomb,
+		"aliases":        fill("a: &a [x]\nconsumers: [", "*a,", "]"),
+		"anchors":        numbered("consumers: [", "&a%d x,", "]"),
+		"quotes":         fill("a: \"", "\\x41", "\""),
+		"comments":       strings.Repeat("#\n", MaxDocument/2),
+		"blank lines":    strings.Repeat("\n", MaxDocument),
+		"groups":         numbered("groups: [", "g%d,", "]"),
+		"sources":        numbered("sources: [", "{query: q%d},", "]"),
+		"keys":           numbered("keys: [", "{id: k%d, value: 'kkkkkkkkkkkkkkkkkkkkkkkkk'},", "]"),
+		"fields":         numbered("{", "f%d: 1,", "}"),
+		"forwardHeaders": numbered("forwardHeaders: [", "h%d,", "]"),
+		"schemes":        numbered("tools: [{name: a, responseTemplate: {body: x}}]\nserver: {securitySchemes: [", "{id: s%d, type: http, scheme: basic},", "]}"),
+		"tools":          numbered("tools: [", "{name: t%d, responseTemplate: {body: x}, security: {id: y}},", "]"),
+		"arguments":      numbered("tools: [{name: a, responseTemplate: {body: x}, args: [", "{name: a%d, type: int},", "]}]"),
+		"merges":         fill("m: &m {auth: required}\n<<: [", "*m,", "]"),
+		"grants":         numbered("consumers: [", "{consumer: c%d, notAfter: 2026-12-31T00:00:00Z},", "]"),
+		"allow":          numbered("tools: [{name: a, responseTemplate: {body: x}}]\nallowTools: [", "a%d,", "]"),
+	}
+	for name, doc := range cases {
+		t.Run(name, func(t *testing.T) {
+			began := time.Now()
+			for _, dataID := range []string{"a.yaml", "a.json"} {
+				parseAll(dataID, []byte(doc))
+			}
+			if took := time.Since(began); took > 60*time.Second { // six parses and a busy machine; quadratic work takes minutes
+				t.Errorf("took %v", took)
+			} else {
+				t.Logf("took %v", took)
+			}
+		})
+	}
+}
+
+func parseAll(dataID string, content []byte) {
+	ParseService(dataID, content)
+	ParseUpstream(dataID, content)
+	ParseConsumer(dataID, content)
+	ParseGrants(dataID, content)
+	ParseCredentials(dataID, content)
+}
