@@ -50,6 +50,9 @@ func compileLimits(g *registry.GrantLimits) *limits {
 
 // tool gives the limits of one tool: those of its own name, else of the longest pattern that matches it.
 func (l *limits) tool(name []byte) (pattern string, found registry.Limits) {
+	if name == nil {
+		return "", registry.Limits{}
+	}
 	if own, ok := l.tools[string(name)]; ok {
 		return string(name), own
 	}
@@ -84,7 +87,7 @@ type bucket struct {
 // NewLimiter makes a Limiter that remembers at most size counters besides those in use.
 func NewLimiter(size int) *Limiter {
 	buckets, _ := simplelru.NewLRU[bucketKey, *bucket](math.MaxInt32, nil) // bounded by trim
-	return &Limiter{buckets: buckets, size: max(size, 1)}
+	return &Limiter{buckets: buckets, size: max(size, len(Ticket{}.counted))}
 }
 
 // Ticket is a call that was let in; Release ends it. The zero Ticket is one that nothing counts.
@@ -111,9 +114,9 @@ func (t Ticket) Release() {
 // ends cannot be known.
 const concurrentRetry = time.Second
 
-// Admit lets a call in, or says after what time to try again. service names the service that t belongs to; tool
-// may be nil for what is no tool call. Without limits on the consumer or the service it does nothing at all.
-func (l *Limiter) Admit(t *Table, service string, c *registry.Consumer, tool []byte, now time.Time) (ticket Ticket, retryAfter time.Duration, ok bool) {
+// Admit lets a call in, or says after what time to try again. tool may be nil
+// for what is no tool call. Without limits on the consumer or the service it does nothing at all.
+func (l *Limiter) Admit(t *Table, c *registry.Consumer, tool []byte, now time.Time) (ticket Ticket, retryAfter time.Duration, ok bool) {
 	if c == nil || c.Limits == nil && (t == nil || t.limits == nil) {
 		return Ticket{}, 0, true
 	}
@@ -124,11 +127,12 @@ func (l *Limiter) Admit(t *Table, service string, c *registry.Consumer, tool []b
 		counted[0] = l.bucket(bucketKey{consumer: c.Name}, *c.Limits, now)
 	}
 	if t != nil && t.limits != nil {
-		counted[1] = l.bucket(bucketKey{consumer: c.Name, service: service}, t.limits.service, now)
-		if pattern, limits := t.limits.tool(tool); tool != nil && pattern != "" {
-			counted[2] = l.bucket(bucketKey{c.Name, service, pattern}, limits, now)
+		counted[1] = l.bucket(bucketKey{consumer: c.Name, service: t.service}, t.limits.service, now)
+		if pattern, limits := t.limits.tool(tool); pattern != "" {
+			counted[2] = l.bucket(bucketKey{c.Name, t.service, pattern}, limits, now)
 		}
 	}
+	l.trim()
 	for _, b := range counted {
 		if b != nil && b.limits.Concurrent > 0 && b.active >= b.limits.Concurrent {
 			return Ticket{}, concurrentRetry, false
@@ -142,7 +146,6 @@ func (l *Limiter) Admit(t *Table, service string, c *registry.Consumer, tool []b
 			b.active++
 		}
 	}
-	l.trim()
 	return Ticket{limiter: l, counted: counted}, 0, true
 }
 

@@ -4,7 +4,6 @@ package access
 
 import (
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +25,7 @@ type Table struct {
 	rejected   bool // closed because the newest document was rejected
 	consumers  map[string]*holder
 	groups     map[string]*holder
-	versions   []string
+	versions   map[string]bool
 	limits     *limits
 }
 
@@ -64,7 +63,10 @@ func Compile(g *registry.Grants, open bool) *Table {
 	case registry.AuthDisabled:
 		t.open = true
 	}
-	t.versions = slices.Clone(g.Versions)
+	t.versions = make(map[string]bool, len(g.Versions))
+	for _, v := range g.Versions {
+		t.versions[v] = true
+	}
 	t.limits = compileLimits(g.Limits)
 	for i := range g.Consumers {
 		source := &g.Consumers[i]
@@ -144,7 +146,7 @@ func (t *Table) Closed() *Table {
 
 // VersionAllowed tells whether the grants document lists a version to be asked for by name.
 func (t *Table) VersionAllowed(version string) bool {
-	return t != nil && slices.Contains(t.versions, version)
+	return t != nil && t.versions[version]
 }
 
 // Service decides whether a consumer may do anything on the service: it holds a service grant, or a grant on
