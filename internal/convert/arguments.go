@@ -142,7 +142,7 @@ type arguments struct {
 func (t *Tool) arguments(raw []byte) (*arguments, []string) {
 	members, depth, err := parseObject(raw)
 	if err != nil {
-		return nil, []string{"arguments: " + err.Error()}
+		return nil, []string{err.Error()}
 	}
 	a := &arguments{vals: make([]value, len(t.args))}
 	all := make(map[string]any, len(members)+len(t.args))

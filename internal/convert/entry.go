@@ -38,7 +38,7 @@ func (c *toolCompiler) member(out []byte, name string, raw json.RawMessage) []by
 		c.reject(name, 0, "must be an object")
 		return out
 	}
-	return appendCompact(append(append(out, `,"`+name+`":`...)), raw)
+	return appendCompact(append(out, `,"`+name+`":`...), raw)
 }
 
 // objectSchema is the schema with the type that every client insists on.

@@ -82,6 +82,9 @@ func (x *execution) secret(ref string) (string, error) {
 func callerFault(err error) (string, bool) {
 	var fault *argumentError
 	if errors.As(err, &fault) {
+		if fault.name != "" {
+			return "invalid arguments: " + fault.Error(), true
+		}
 		return fault.Error(), true
 	}
 	return "", false

@@ -62,8 +62,9 @@ const (
 )
 
 // Request makes the HTTP request of a call. Where nothing is to be sent, because the arguments are invalid or the tool
-// answers by itself, the request is nil and the finished tool result is returned. An error is a fault of the service or
-// of the proxy: its text may name fields and references, never a credential, and is for the log.
+// answers by itself, the request is nil and the finished tool result is returned. An error is a fault of the service,
+// such as a credential that is gone: it is for the log, may name fields and references but never a credential, and the
+// result that comes with it is for the client.
 func (t *Tool) Request(c Call) (*Request, []byte, error) {
 	args, faults := t.arguments(c.Arguments)
 	if len(faults) > 0 {
@@ -76,9 +77,9 @@ func (t *Tool) Request(c Call) (*Request, []byte, error) {
 	r := &Request{Method: t.method, Header: make(http.Header, 8)}
 	if err := t.build(x, r); err != nil {
 		if fault, ok := callerFault(err); ok {
-			return nil, ErrorResult("invalid arguments: " + fault), nil
+			return nil, ErrorResult(fault), nil
 		}
-		return nil, nil, err
+		return nil, ErrorResult("the request could not be made: its service is not set up completely"), err
 	}
 	r.SecretHosts, r.secrets = x.hosts, x.seen
 	return r, nil, nil
