@@ -53,6 +53,15 @@ func (r *Relay) stream(ctx context.Context, cancel context.CancelCauseFunc, w ht
 		relay: r, service: x.Service, consumer: x.Consumer, version: x.Version, notices: n, ctx: ctx, cancel: cancel,
 		w: w, rc: http.NewResponseController(w), open: true, between: true, last: time.Now(),
 	}
+	every := r.o.KeepAlive
+	if every < 0 {
+		every = time.Hour
+	}
+	// Known to Relay before the client sees the header: from then on it must hear of every change.
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.timer = time.AfterFunc(every, s.beat)
+	r.enter(s)
 	h := w.Header()
 	h["Content-Type"] = []string{"text/event-stream"}
 	h["X-Accel-Buffering"] = []string{"no"}
@@ -61,23 +70,7 @@ func (r *Relay) stream(ctx context.Context, cancel context.CancelCauseFunc, w ht
 	}
 	delete(h, "Content-Length")
 	w.WriteHeader(status)
-	s.mu.Lock()
 	s.flush()
-	if r.o.KeepAlive > 0 {
-		s.timer = time.AfterFunc(r.o.KeepAlive, s.beat)
-	} else {
-		s.timer = time.AfterFunc(time.Hour, s.beat)
-	}
-	s.mu.Unlock()
-	r.mu.Lock()
-	if r.closed {
-		s.cancel(errCut)
-	}
-	if r.streams[s.service] == nil {
-		r.streams[s.service] = map[*stream]struct{}{}
-	}
-	r.streams[s.service][s] = struct{}{}
-	r.mu.Unlock()
 	if x.Cut != nil {
 		go func() {
 			select {
@@ -100,14 +93,29 @@ func (s *stream) close() {
 	}
 	s.mu.Unlock()
 	s.cancel(nil)
-	r := s.relay
+	s.relay.leave(s)
+}
+
+// enter makes a stream known to those who tell streams of changes and end them.
+func (r *Relay) enter(s *stream) {
 	r.mu.Lock()
-	if of := r.streams[s.service]; of != nil {
-		if delete(of, s); len(of) == 0 {
-			delete(r.streams, s.service)
-		}
+	defer r.mu.Unlock()
+	if r.closed {
+		s.end()
 	}
-	r.mu.Unlock()
+	if r.streams[s.service] == nil {
+		r.streams[s.service] = map[*stream]struct{}{}
+	}
+	r.streams[s.service][s] = struct{}{}
+}
+
+func (r *Relay) leave(s *stream) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	of := r.streams[s.service]
+	if delete(of, s); len(of) == 0 {
+		delete(r.streams, s.service)
+	}
 }
 
 // end makes the handler end the stream, in order.
