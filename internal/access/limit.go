@@ -124,12 +124,12 @@ func (l *Limiter) Admit(t *Table, c *registry.Consumer, tool []byte, now time.Ti
 	defer l.mu.Unlock()
 	var counted [3]*bucket
 	if c.Limits != nil {
-		counted[0] = l.bucket(bucketKey{consumer: c.Name}, *c.Limits, now)
+		counted[0] = l.bucket(bucketKey{consumer: c.Name}, *c.Limits)
 	}
 	if t != nil && t.limits != nil {
-		counted[1] = l.bucket(bucketKey{consumer: c.Name, service: t.service}, t.limits.service, now)
+		counted[1] = l.bucket(bucketKey{consumer: c.Name, service: t.service}, t.limits.service)
 		if pattern, limits := t.limits.tool(tool); pattern != "" {
-			counted[2] = l.bucket(bucketKey{c.Name, t.service, pattern}, limits, now)
+			counted[2] = l.bucket(bucketKey{c.Name, t.service, pattern}, limits)
 		}
 	}
 	l.trim()
@@ -169,7 +169,7 @@ func reserve(counted [3]*bucket, now time.Time) (wait time.Duration) {
 }
 
 // bucket gives the counter of a key, following edits of its limits; nil where they limit nothing.
-func (l *Limiter) bucket(key bucketKey, limits registry.Limits, now time.Time) *bucket {
+func (l *Limiter) bucket(key bucketKey, limits registry.Limits) *bucket {
 	if limits == (registry.Limits{}) {
 		return nil
 	}
@@ -180,12 +180,13 @@ func (l *Limiter) bucket(key bucketKey, limits registry.Limits, now time.Time) *
 	}
 	if b.limits != limits {
 		b.limits = limits
-		b.setRate(now)
+		b.setRate()
 	}
 	return b
 }
 
-func (b *bucket) setRate(now time.Time) {
+// setRate starts anew after an edit, with a full burst.
+func (b *bucket) setRate() {
 	if b.limits.RPS <= 0 {
 		b.rate = nil
 		return
@@ -194,12 +195,7 @@ func (b *bucket) setRate(now time.Time) {
 	if burst <= 0 {
 		burst = max(1, int(math.Ceil(b.limits.RPS)))
 	}
-	if b.rate == nil {
-		b.rate = rate.NewLimiter(rate.Limit(b.limits.RPS), burst)
-		return
-	}
-	b.rate.SetLimitAt(now, rate.Limit(b.limits.RPS))
-	b.rate.SetBurstAt(now, burst)
+	b.rate = rate.NewLimiter(rate.Limit(b.limits.RPS), burst)
 }
 
 // trim forgets what was not used for longest. A counter in use is spared, for its calls would no longer count.

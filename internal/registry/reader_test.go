@@ -190,7 +190,10 @@ func TestSuggestions(t *testing.T) {
 }
 
 // No document may cost more than its size: it arrives from whoever may publish.
-func TestDocumentsTakeBoundedTime(t *testing.T) {
+func TestA33_DocumentsTakeBoundedTime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("parses many megabytes")
+	}
 	fill := func(head, element, tail string) string {
 		return head + strings.Repeat(element, (MaxDocument-len(head)-len(tail))/len(element)) + tail
 	}
@@ -233,13 +236,9 @@ func TestDocumentsTakeBoundedTime(t *testing.T) {
 	for name, doc := range cases {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
-			for _, dataID := range []string{"a.yaml", "a.json"} {
-				parseAll(dataID, []byte(doc))
-			}
-			if took := time.Since(began); took > 60*time.Second { // six parses and a busy machine; quadratic work takes minutes
+			parseAll("a.yaml", []byte(doc))
+			if took := time.Since(began); took > 60*time.Second { // a second on a quiet machine; quadratic work takes minutes
 				t.Errorf("took %v", took)
-			} else {
-				t.Logf("took %v", took)
 			}
 		})
 	}

@@ -124,7 +124,10 @@ func TestSchemeOfRegistryBackends(t *testing.T) {
 }
 
 // Registry documents may be megabytes; none may cost more than its size.
-func TestStoredDocumentsTakeBoundedTime(t *testing.T) {
+func TestA33_StoredDocumentsTakeBoundedTime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("parses many megabytes")
+	}
 	big := func(head, element, tail string) []byte {
 		n := (MaxStored - len(head) - len(tail) - 1) / (len(element) + 1)
 		return []byte(head + strings.Repeat(element+",", n-1) + element + tail)
