@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -29,6 +30,8 @@ type Options struct {
 	DefaultOpen bool // what a service without grants document is
 	Backends    Backends
 	Convert     func(secrets convert.Secrets) convert.Options
+	// ForwardHeaders of clients go to every MCP backend; those that a service adds come on top.
+	ForwardHeaders []string
 	// CredentialGroups are the groups whose documents templates may refer to.
 	CredentialGroups []string
 	// Secrets given by boot configuration, besides those in documents.
@@ -61,11 +64,12 @@ type Catalog struct {
 	cancel   context.CancelFunc
 	done     sync.WaitGroup
 
-	mu      sync.Mutex // guards the queue below; never held while building
-	queue   []nacos.Change
-	checked []checkedVariant
-	synced  bool
-	wake    chan struct{}
+	mu         sync.Mutex // guards what is below; never held while building
+	queue      []nacos.Change
+	checked    []checkedVariant
+	synced     bool
+	references map[string]map[string]bool // by name of a credential document: services that refer to it
+	wake       chan struct{}
 
 	checks  []*Variant    // definitions to validate
 	unread  chan struct{} // there are checks
@@ -79,7 +83,7 @@ func New(o Options, initial []nacos.Change) (*Catalog, error) {
 		return nil, fmt.Errorf("make catalog: cache.services must be positive, is %d", o.Services)
 	}
 	o.logged = map[nacos.Key]string{}
-	c := &Catalog{options: o, wake: make(chan struct{}, 1), unread: make(chan struct{}, 1)}
+	c := &Catalog{options: o, wake: make(chan struct{}, 1), unread: make(chan struct{}, 1), references: map[string]map[string]bool{}}
 	c.secrets = &secrets{catalog: c, groups: o.CredentialGroups, env: o.Env, files: o.Files}
 	var err error
 	c.compiled, err = lru.NewWithEvict(o.Services, func(_ *Variant, x *Compiled) { x.release() })
@@ -145,6 +149,22 @@ func signal(ch chan struct{}) {
 	}
 }
 
+// Settled tells whether nothing is queued and nothing that manifests refer to is still missing.
+func (c *Catalog) Settled() bool {
+	c.mu.Lock()
+	queued := len(c.queue)
+	c.mu.Unlock()
+	if queued > 0 {
+		return false
+	}
+	for _, s := range c.Index().Services() {
+		if s.NotServed == incomplete {
+			return false
+		}
+	}
+	return true
+}
+
 func (c *Catalog) take() (changes []nacos.Change, checked []checkedVariant, synced bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -192,8 +212,12 @@ func (c *Catalog) publish(next *Index, fresh []*Variant, b *build) {
 	if c.options.OnSwap != nil {
 		c.options.OnSwap(Delta{Index: next, Services: b.touched, Consumers: b.people})
 	}
+	again := c.referring(b.credentials, next)
+	for _, v := range again {
+		c.compiled.Remove(v) // a tool whose credential did not resolve was left out: compile it anew
+	}
 	c.mu.Lock()
-	c.checks = append(c.checks, fresh...)
+	c.checks = append(append(c.checks, fresh...), again...)
 	c.pending.Store(int64(len(c.checks)))
 	c.mu.Unlock()
 	signal(c.unread)
@@ -227,4 +251,47 @@ func (o *Options) logRejected(doc *Document) {
 		}
 		o.Log.Warn("document rejected", "reason", r.Error(), "inForce", doc.GoodMD5 != "")
 	}
+}
+
+// referring gives the variants of the services that refer to one of these credential documents.
+func (c *Catalog) referring(credentials map[string]bool, x *Index) []*Variant {
+	if len(credentials) == 0 {
+		return nil
+	}
+	names := map[string]bool{}
+	c.mu.Lock()
+	for name := range credentials {
+		for service := range c.references[name] {
+			names[service] = true
+		}
+	}
+	c.mu.Unlock()
+	var all []*Variant
+	for name := range names {
+		if s := x.Service(name); s != nil {
+			all = append(all, s.variants()...)
+		}
+	}
+	return all
+}
+
+// noteReferences remembers which credential documents a service refers to. References that are gone stay: they cost
+// one needless compilation.
+func (c *Catalog) noteReferences(service string, references []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, ref := range references {
+		name := credentialDocument(ref)
+		if c.references[name] == nil {
+			c.references[name] = map[string]bool{}
+		}
+		c.references[name][service] = true
+	}
+}
+
+// credentialDocument is the name, without extension, of the document that a reference points to.
+func credentialDocument(ref string) string {
+	ref = strings.TrimPrefix(strings.TrimPrefix(ref, "credential:"), "nacos.")
+	name, _, _ := strings.Cut(ref, "/")
+	return trimExtension(name)
 }

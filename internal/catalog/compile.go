@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
@@ -15,6 +16,9 @@ type Compiled struct {
 	Definition *registry.Definition // without its tools' templates: those are in Service
 	Service    *convert.Service     // nil for passed-through services
 	Backend    *upstream.Backend    // nil for converted services whose tools all have absolute URLs or need no backend
+
+	ForwardHeaders []string                      // headers of clients that go to the backend, canonical
+	Credential     func(*upstream.Request) error // adds the service's own credential; nil: there is none
 
 	uses atomic.Int64 // 1 for the LRU and 1 per call
 }
@@ -68,10 +72,11 @@ func (c *Catalog) compile(v *Variant) (*Compiled, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &Compiled{Definition: def}
+	x := &Compiled{Definition: def, ForwardHeaders: slices.Concat(c.options.ForwardHeaders, def.Backend.ForwardHeaders)}
 	x.uses.Store(1)
 	if v.Kind.Converted() {
 		x.Service, _ = convert.Compile(def, c.options.Convert(c.secrets))
+		c.noteReferences(v.Service, x.Service.References)
 		slim := *def
 		slim.Tools = nil
 		x.Definition = &slim
@@ -106,12 +111,14 @@ func (c *Catalog) runChecks(ctx context.Context) {
 		case <-c.unread:
 		}
 		for v := c.nextCheck(); v != nil && ctx.Err() == nil; v = c.nextCheck() {
-			if found := c.validate(v); len(found) > 0 {
-				c.mu.Lock()
-				c.checked = append(c.checked, checkedVariant{v, found})
-				c.mu.Unlock()
-				signal(c.wake)
+			found := c.validate(v)
+			if noted := c.Index().Document(v.source().Key); len(found) == 0 && (noted == nil || noted.noted == nil) {
+				continue
 			}
+			c.mu.Lock()
+			c.checked = append(c.checked, checkedVariant{v, found})
+			c.mu.Unlock()
+			signal(c.wake)
 		}
 	}
 }
@@ -136,7 +143,8 @@ func (c *Catalog) validate(v *Variant) []registry.Rejection {
 		return found
 	}
 	if def.Kind.Converted() {
-		_, more := convert.Compile(def, c.options.Convert(c.secrets))
+		compiled, more := convert.Compile(def, c.options.Convert(c.secrets))
+		c.noteReferences(v.Service, compiled.References)
 		found = append(found, more...)
 	}
 	source := v.source()

@@ -103,6 +103,9 @@ type Document struct {
 	disputed *nacos.Change // the version rejected because of another consumer's key, to be tried again
 }
 
+// Content gives the version in force; nil if none is. It must not be changed.
+func (d *Document) Content() []byte { return d.good }
+
 // Service is a name under which clients find tools, with all that is decided before a call: access and versions.
 type Service struct {
 	Name        string

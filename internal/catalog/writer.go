@@ -27,23 +27,25 @@ type writer struct {
 
 // build is the making of one Index from the one before.
 type build struct {
-	w         *writer
-	docs      *edit[nacos.Key, *Document]
-	services  *edit[string, *Service]
-	consumers *edit[string, *registry.Consumer]
-	keys      *edit[[32]byte, Holder]
-	dirty     map[string]bool // services to put together anew
-	touched   map[string]bool // services that changed
-	people    map[string]bool // consumers that changed
-	changed   []*Document     // to be stored
-	removed   []nacos.Key
-	retry     bool // a key became free: look again at disputed consumers
+	w           *writer
+	docs        *edit[nacos.Key, *Document]
+	services    *edit[string, *Service]
+	consumers   *edit[string, *registry.Consumer]
+	keys        *edit[[32]byte, Holder]
+	dirty       map[string]bool // services to put together anew
+	touched     map[string]bool // services that changed
+	people      map[string]bool // consumers that changed
+	changed     []*Document     // to be stored
+	removed     []nacos.Key
+	credentials map[string]bool // credential documents that changed, by name
+	retry       bool            // a key became free: look again at disputed consumers
 }
 
 func (w *writer) begin(x *Index) *build {
 	return &build{
 		w: w, docs: x.docs.edit(), services: x.services.edit(), consumers: x.consumers.edit(), keys: x.keys.edit(),
 		dirty: map[string]bool{}, touched: map[string]bool{}, people: map[string]bool{},
+		credentials: map[string]bool{},
 	}
 }
 
@@ -187,6 +189,8 @@ func (b *build) follow(key nacos.Key, doc *Document) {
 		}
 	case registry.GroupConsumers:
 		b.consumer(key, doc)
+	default:
+		b.credentials[trimExtension(key.DataID)] = true
 	}
 }
 
@@ -203,7 +207,11 @@ func trimExtension(dataID string) string {
 func (b *build) note(c checkedVariant) {
 	doc := c.variant.source()
 	current, ok := b.docs.get(doc.Key)
-	if !ok || !same(current, doc) || len(c.rejections) == 0 {
+	if !ok || !same(current, doc) {
+		return
+	}
+	if len(c.rejections) == 0 {
+		b.docs.set(doc.Key, doc.plain())
 		return
 	}
 	noted := *doc

@@ -12,6 +12,7 @@ import (
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/session"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
 )
 
@@ -51,13 +52,14 @@ type call struct {
 	detail  string
 	status  int
 	written int64
+	abort   bool // the answer broke off: the connection must end too, lest it be taken for whole
 }
 
 func (c *call) reset(g *Gateway, w http.ResponseWriter, r *http.Request, name, version string) {
 	start := time.Now()
 	*c = call{
 		g: g, w: w, r: r, start: start, now: start.UnixNano(), name: name, version: version,
-		index: g.options.Catalog.Index(), env: c.env, body: c.body[:0], out: c.out[:0],
+		index: g.options.Catalog.Index(), env: c.env, out: c.out[:0],
 	}
 	c.env.Method, c.env.Name, c.env.ID, c.env.Arguments = "", nil, nil, nil
 }
@@ -72,11 +74,16 @@ func (c *call) finish() {
 	if g.options.Audit.wants(c.allowed) {
 		g.options.Audit.Write(c.record())
 	}
-	if cap(c.body) > maxKeptBody || cap(c.out) > maxKeptBody {
-		c.body, c.out = nil, nil
+	if cap(c.out) > maxKeptBody {
+		c.out = nil
 	}
+	c.body = nil // not pooled: a transport may read on after the backend has answered early
+	abort := c.abort
 	c.g, c.w, c.r, c.index, c.service, c.variant, c.session = nil, nil, nil, nil, nil, nil, nil
 	g.calls.Put(c)
+	if abort {
+		panic(http.ErrAbortHandler)
+	}
 }
 
 func (c *call) record() *Record {
@@ -261,9 +268,7 @@ func (c *call) readBody() bool {
 		_ = control.SetReadDeadline(c.start.Add(c.g.options.BodyTime))
 		defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 	}
-	if n := int(c.r.ContentLength); n > 0 && cap(c.body) < n {
-		c.body = make([]byte, 0, n+1)
-	}
+	c.body = make([]byte, 0, max(c.r.ContentLength, 511)+1)
 	for {
 		if len(c.body) == cap(c.body) {
 			c.body = append(c.body, 0)[:len(c.body)]
@@ -298,7 +303,7 @@ func (c *call) limit() bool {
 	if c.env.Method == wire.MethodToolsCall {
 		tool = c.env.Name
 	}
-	ticket, wait, ok := c.g.options.Limiter.Admit(c.service.Access, c.name, c.identity.consumer, tool, c.start)
+	ticket, wait, ok := c.g.options.Limiter.Admit(c.service.Access, c.identity.consumer, tool, c.start)
 	if ok {
 		c.ticket = ticket
 		return true
@@ -324,3 +329,12 @@ var jsonType = []string{"application/json"}
 
 // hidden tells whether a tool is off for everyone, service grants included.
 func hidden(def *registry.Definition, tool []byte) bool { return def.Hidden[string(tool)] }
+
+// noteFault keeps for the audit log what the client is not told of a backend's fault.
+func (c *call) noteFault(err error) {
+	c.detail = err.Error()
+	var e *upstream.Error
+	if errors.As(err, &e) {
+		c.detail = e.Detail()
+	}
+}

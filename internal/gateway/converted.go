@@ -241,7 +241,7 @@ func (c *call) execute(ctx context.Context, x *catalog.Compiled, tool *convert.T
 		return finished, true
 	}
 	resp, err := x.Backend.Do(ctx, &upstream.Request{
-		Method: req.Method, Path: req.URL, Host: req.Host, Header: req.Header, Body: req.Body, SecretHosts: req.SecretHosts,
+		Method: req.Method, Path: req.URL, Host: req.Host, Header: req.Header, Body: req.Body, SecretHosts: req.SecretHosts, Decode: true,
 	})
 	if err != nil {
 		return c.fault(ctx, err)
@@ -256,17 +256,14 @@ func (c *call) execute(ctx context.Context, x *catalog.Compiled, tool *convert.T
 
 // fault turns a backend's fault into a result; the audit log has what the client is not told.
 func (c *call) fault(ctx context.Context, err error) ([]byte, bool) {
-	c.detail = err.Error()
-	var e *upstream.Error
-	if errors.As(err, &e) {
-		c.detail = e.Detail()
-	}
+	c.noteFault(err)
 	if ctx.Err() != nil && c.r.Context().Err() != nil {
 		c.status = 499
 		c.reason = "caller went away"
 		return nil, false
 	}
-	if e == nil {
+	var e *upstream.Error
+	if !errors.As(err, &e) {
 		return convert.ErrorResult("call failed: backend fault"), true
 	}
 	return convert.ErrorResult("call failed: " + e.Error()), true

@@ -60,6 +60,9 @@ func New(o Options) *Gateway {
 	return g
 }
 
+// now is the time of decisions made after the call began, in unix nanoseconds.
+func (g *Gateway) now() int64 { return time.Now().UnixNano() }
+
 // Active is how many requests are being served now, streams included.
 func (g *Gateway) Active() int64 { return g.active.Load() }
 
@@ -82,10 +85,6 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if target, ok := strings.CutPrefix(path, "/mcp/"); ok {
 		name, version, _ := strings.Cut(target, "@")
 		g.serve(w, r, name, version)
-		return
-	}
-	if target, ok := strings.CutPrefix(path, "/sse/"); ok {
-		g.serveSSE(w, r, target)
 		return
 	}
 	refuse(w, nil, wire.NotFound.Error(false, "Not found: services are at /mcp/{service}"))

@@ -1,0 +1,235 @@
+// Package app is the composition root: it builds the parts from the boot configuration, runs them and drains them.
+// It must never hold logic of its own that another room could hold.
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/gateway"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/relay"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/store"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
+)
+
+// App is a running proxy. Start makes one.
+type App struct {
+	config  config.Config
+	version string
+	log     *slog.Logger
+	started time.Time
+	replica string
+
+	feeds     *feeds
+	store     *store.Store // nil: none
+	catalog   *catalog.Catalog
+	upstreams *upstream.Upstreams
+	relay     *relay.Relay
+	gateway   *gateway.Gateway
+	audit     *auditFile
+	metrics   *prometheus.Registry
+
+	listener, adminListener net.Listener
+	server, adminServer     *http.Server
+	serving                 sync.WaitGroup
+	failed                  chan error
+	draining                atomic.Bool
+	registered              atomic.Bool
+	lastChange              atomic.Int64
+	background              context.CancelFunc
+	tasks                   sync.WaitGroup
+}
+
+// Run starts a proxy, serves until ctx ends, and drains. ready, if not nil, is told the address clients reach.
+func Run(ctx context.Context, cfg config.Config, version string, log *slog.Logger, ready func(net.Addr)) error {
+	a, err := Start(ctx, cfg, version, log)
+	if err != nil {
+		return err
+	}
+	if ready != nil {
+		ready(a.Addr())
+	}
+	select {
+	case <-ctx.Done():
+		return a.Drain()
+	case err := <-a.failed:
+		return errors.Join(err, a.Drain())
+	}
+}
+
+// Start listens and serves; it does not wait for the source. ctx bounds the start, not the App's life: end it with
+// Drain.
+func Start(ctx context.Context, cfg config.Config, version string, log *slog.Logger) (*App, error) {
+	a := &App{
+		config: cfg, version: version, log: log, started: time.Now(), failed: make(chan error, 2),
+		metrics: prometheus.NewRegistry(), replica: replicaID(),
+	}
+	background, cancel := context.WithCancel(context.Background())
+	a.background = cancel
+	if err := a.build(ctx); err != nil {
+		_ = a.Drain()
+		return nil, err
+	}
+	if err := a.listen(); err != nil {
+		_ = a.Drain()
+		return nil, err
+	}
+	a.follow(background)
+	return a, nil
+}
+
+// Addr is where clients reach the proxy.
+func (a *App) Addr() net.Addr { return a.listener.Addr() }
+
+// AdminAddr is where operators reach it.
+func (a *App) AdminAddr() net.Addr { return a.adminListener.Addr() }
+
+// Reopen opens the audit file anew, after it was moved away.
+func (a *App) Reopen() {
+	if a.audit != nil {
+		a.audit.reopen()
+	}
+}
+
+// Ready tells whether calls can be served.
+func (a *App) Ready() bool { return !a.draining.Load() && a.catalog.Index().Synced() }
+
+func (a *App) listen() error {
+	var err error
+	if a.listener, err = net.Listen("tcp", a.config.Listen); err != nil {
+		return fmt.Errorf("listen for clients: %w", err)
+	}
+	if a.adminListener, err = net.Listen("tcp", a.config.Admin.Listen); err != nil {
+		return fmt.Errorf("listen for operators: %w", err)
+	}
+	tlsConfig, err := a.tlsConfig()
+	if err != nil {
+		return err
+	}
+	a.server = a.newServer(a.gateway)
+	a.server.TLSConfig = tlsConfig
+	a.adminServer = a.newServer(a.adminHandler())
+	a.serve("clients", a.server, a.listener, tlsConfig != nil)
+	a.serve("operators", a.adminServer, a.adminListener, false)
+	return nil
+}
+
+// newServer bounds what a client can hold open without sending: headers by time, idle connections by time. Bodies and
+// streams are the handler's to bound.
+func (a *App) newServer(h http.Handler) *http.Server {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: a.config.Limits.HeaderTime, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Protocols: protocols, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+}
+
+func (a *App) serve(who string, s *http.Server, l net.Listener, secure bool) {
+	a.serving.Go(func() {
+		var err error
+		if secure {
+			err = s.ServeTLS(l, "", "")
+		} else {
+			err = s.Serve(l)
+		}
+		if err != nil && !errors.Is(err, http.ErrServerClosed) {
+			a.failed <- fmt.Errorf("serve %s: %w", who, err)
+		}
+	})
+}
+
+func (a *App) tlsConfig() (*tls.Config, error) {
+	c := a.config.TLS
+	if c.Cert == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+	if err != nil {
+		return nil, fmt.Errorf("load tls.cert and tls.key: %w", err)
+	}
+	t := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	if c.ClientCA != "" {
+		pem, err := os.ReadFile(c.ClientCA)
+		if err != nil {
+			return nil, fmt.Errorf("load tls.clientCA: %w", err)
+		}
+		t.ClientCAs = x509.NewCertPool()
+		if !t.ClientCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("load tls.clientCA: no certificate in %s", c.ClientCA)
+		}
+		t.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return t, nil
+}
+
+// Drain ends the proxy: no new calls, streams closed, calls in flight given the drain time. It is safe after a start
+// that failed half-way.
+func (a *App) Drain() error {
+	if a.draining.Swap(true) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), a.config.Limits.Drain)
+	defer cancel()
+	a.deregister(ctx)
+	a.background()
+	if a.gateway != nil {
+		a.gateway.Close()
+	}
+	if a.relay != nil {
+		a.relay.Close()
+	}
+	var err error
+	if a.server != nil {
+		if err = a.server.Shutdown(ctx); err != nil {
+			err = fmt.Errorf("drain: %d requests were cut off after %s", a.gateway.Active(), a.config.Limits.Drain)
+			_ = a.server.Close()
+		}
+	}
+	if a.adminServer != nil {
+		_ = a.adminServer.Close()
+	}
+	for _, l := range []net.Listener{a.listener, a.adminListener} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+	a.serving.Wait()
+	a.tasks.Wait()
+	a.closeParts()
+	return err
+}
+
+func (a *App) closeParts() {
+	if a.feeds != nil {
+		a.feeds.close()
+	}
+	if a.catalog != nil {
+		a.catalog.Close()
+	}
+	if a.upstreams != nil {
+		a.upstreams.Close()
+	}
+	if a.store != nil {
+		_ = a.store.Close()
+	}
+	if a.audit != nil {
+		_ = a.audit.Close()
+	}
+}

@@ -1,0 +1,307 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/access"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/gateway"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/relay"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/session"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/store"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
+)
+
+// keepAlive is how often a silent stream gets a comment: under the minute after which many proxies cut it.
+const keepAlive = 15 * time.Second
+
+// build makes all parts; nothing is served or followed yet.
+func (a *App) build(ctx context.Context) error {
+	var err error
+	if a.feeds, err = openFeeds(ctx, a.config, a.log); err != nil {
+		return err
+	}
+	if err := a.openStore(); err != nil {
+		return err
+	}
+	initial, known := a.load()
+	a.feeds.known = known
+	limits := a.config.Limits
+	a.upstreams = upstream.New(upstream.Options{
+		Subscribe: a.subscribe, Namespace: a.namespace(), Allow: a.config.Upstream.Allow, Deny: a.config.Upstream.Deny, Never: a.never,
+		CallTime: limits.CallTime, StreamIdle: limits.StreamIdle, ResponseBody: limits.ResponseBody, Log: a.log,
+	})
+	a.catalog, err = catalog.New(catalog.Options{
+		Services: a.config.Cache.Services, DefaultOpen: a.config.Access.Default == registry.AuthDisabled, Backends: a.upstreams,
+		Convert: func(s convert.Secrets) convert.Options {
+			return convert.Options{Secrets: s, ForwardHeaders: a.config.Upstream.ForwardHeaders}
+		},
+		ForwardHeaders:   a.config.Upstream.ForwardHeaders,
+		CredentialGroups: a.credentialGroups(), Env: a.config.Credentials.Env, Files: a.config.Credentials.Files,
+		OnAccept: a.keep, OnWants: a.feeds.want, OnSwap: a.swapped, Log: a.log,
+	}, initial)
+	if err != nil {
+		return err
+	}
+	return a.buildGateway()
+}
+
+func (a *App) buildGateway() error {
+	var secrets [][]byte
+	for _, s := range a.config.Session.Secrets {
+		secrets = append(secrets, []byte(s))
+	}
+	sealer, err := session.NewSealer(secrets)
+	if err != nil {
+		return fmt.Errorf("read session.secrets: %w", err)
+	}
+	limits := a.config.Limits
+	a.relay = relay.New(relay.Options{Sealer: sealer, KeepAlive: keepAlive, StreamIdle: limits.StreamIdle, MaxMessage: int(limits.ResponseBody)})
+	if a.audit, err = openAudit(a.config.Log.Audit); err != nil {
+		return err
+	}
+	var audit *gateway.Audit
+	if a.audit != nil {
+		audit = gateway.NewAudit(a.audit, a.config.Log.AuditAllowed, a.log)
+	}
+	a.gateway = gateway.New(gateway.Options{
+		Catalog: a.catalog, Relay: a.relay, Sealer: sealer, Limiter: access.NewLimiter(access.DefaultBuckets), Audit: audit,
+		Metrics: gateway.NewMetrics(a.metrics), Log: a.log, Version: a.version, Sources: a.config.Access.Sources,
+		RequestBody: limits.RequestBody, BodyTime: limits.BodyTime, KeepAlive: keepAlive,
+		AllowedHosts: a.config.HTTP.AllowedHosts, AllowedOrigins: a.config.HTTP.AllowedOrigins, TrustedProxies: a.config.HTTP.TrustedProxies,
+		Stale: a.tooStale(), RevealDenied: a.config.Access.RevealDenied, AuditArguments: a.config.Log.AuditArguments,
+	})
+	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.gauges(audit)
+	return nil
+}
+
+// gauges are the metrics that are read off the parts when somebody asks.
+func (a *App) gauges(audit *gateway.Audit) {
+	gauge := func(name, help string, value func() float64) {
+		a.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+	}
+	gauge("nmp_requests_active", "Requests being served, streams included.", func() float64 { return float64(a.gateway.Active()) })
+	gauge("nmp_services_compiled", "Services compiled now.", func() float64 { return float64(a.catalog.CompiledCount()) })
+	gauge("nmp_source_connected", "1 while the source answers.", func() float64 { return asFloat(a.feeds.status().Connected) })
+	gauge("nmp_index_serial", "Number of the configuration in force; grows with each change.", func() float64 { return float64(a.catalog.Index().Serial()) })
+	gauge("nmp_store_failing", "1 while the last-known-good store cannot be written.", func() float64 {
+		return asFloat(a.store != nil && a.store.Status().Failing != "")
+	})
+	if audit != nil {
+		gauge("nmp_audit_failed_total", "Audit lines that could not be written.", func() float64 { return float64(audit.Failed()) })
+	}
+}
+
+func asFloat(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (a *App) credentialGroups() []string {
+	groups := slices.Clone(a.config.Credentials.Groups)
+	if !slices.Contains(groups, registry.GroupCredentials) {
+		groups = append(groups, registry.GroupCredentials)
+	}
+	return groups
+}
+
+// openStore opens the last-known-good store. One that cannot be had is said and done without.
+func (a *App) openStore() error {
+	path := a.config.State.Path
+	if path == config.StateOff {
+		return nil
+	}
+	s, err := store.Open(store.Options{Dir: path, Identity: a.identity(), Log: a.log})
+	if err != nil {
+		a.log.Error("no last-known-good store: this proxy could not start during an outage of its source", "error", err)
+		return nil
+	}
+	a.store = s
+	return nil
+}
+
+func (a *App) identity() store.Identity {
+	if a.config.Source == config.SourceDir {
+		path, err := filepath.Abs(a.config.Dir.Path)
+		if err != nil {
+			path = a.config.Dir.Path
+		}
+		return store.Identity{Kind: "dir", Addresses: []string{path}}
+	}
+	return store.Identity{
+		Kind: "nacos", Addresses: a.config.Nacos.Addresses, Namespace: a.config.Nacos.Namespace,
+		AccessNamespace: a.config.Nacos.AccessNamespace,
+	}
+}
+
+// load gives what the store kept, oldest first, so that whoever came first holds a disputed key.
+func (a *App) load() ([]nacos.Change, map[nacos.Key]string) {
+	known := map[nacos.Key]string{}
+	if a.store == nil {
+		return nil, known
+	}
+	var records []store.Record
+	if err := a.store.Load(func(r store.Record) { records = append(records, r) }); err != nil {
+		a.log.Error("the last-known-good store could not be read whole", "error", err)
+	}
+	slices.SortStableFunc(records, func(x, y store.Record) int { return x.Since.Compare(y.Since) })
+	var initial []nacos.Change
+	for _, r := range records {
+		if r.Content == nil {
+			continue
+		}
+		key := nacos.Key{Group: r.Group, DataID: r.DataID}
+		initial = append(initial, nacos.Change{Key: key, Content: r.Content, MD5: r.MD5})
+		known[key] = r.MD5
+	}
+	return initial, known
+}
+
+// keep hands accepted documents to the store. All are sealed: service documents hold credentials of backends, too.
+func (a *App) keep(accepted []*catalog.Document, deleted []nacos.Key) {
+	a.lastChange.Store(time.Now().UnixNano())
+	if a.store == nil {
+		return
+	}
+	records := make([]store.Record, 0, len(accepted))
+	for _, d := range accepted {
+		records = append(records, store.Record{
+			Group: d.Key.Group, DataID: d.Key.DataID, Content: d.Content(), MD5: d.MD5, Since: d.Since, Sealed: true,
+		})
+	}
+	a.store.Put(records...)
+	for _, key := range deleted {
+		a.store.Delete(key.Group, key.DataID)
+	}
+}
+
+func (a *App) swapped(d catalog.Delta) {
+	if a.gateway != nil {
+		a.gateway.Swapped(d)
+	}
+}
+
+// subscribe follows a naming service for a backend. While the source does not answer, what the store kept stands in.
+func (a *App) subscribe(ref registry.BackendRef, onChange func([]upstream.Instance)) (func(), error) {
+	namespace := ref.Namespace
+	if namespace == a.namespace() {
+		namespace = ""
+	}
+	if namespace != "" && !slices.Contains(a.config.Nacos.BackendNamespaces, namespace) {
+		return nil, fmt.Errorf("subscribe to %s/%s: namespace %q is not in nacos.backendNamespaces", ref.Group, ref.Service, namespace)
+	}
+	of := store.Service{Namespace: namespace, Group: ref.Group, Service: ref.Service}
+	if a.store != nil && !a.feeds.status().Connected {
+		if kept, err := a.store.Instances(of); err == nil {
+			onChange(asInstances(kept))
+		}
+	}
+	return a.feeds.main.Subscribe(nacos.ServiceRef{Namespace: namespace, Group: ref.Group, Service: ref.Service}, func(all []nacos.Instance) {
+		if a.store != nil {
+			a.store.PutInstances(of, asKept(all))
+		}
+		onChange(all)
+	})
+}
+
+func asInstances(kept []store.Instance) []nacos.Instance {
+	all := make([]nacos.Instance, len(kept))
+	for i, in := range kept {
+		all[i] = nacos.Instance(in)
+	}
+	return all
+}
+
+func asKept(all []nacos.Instance) []store.Instance {
+	kept := make([]store.Instance, len(all))
+	for i, in := range all {
+		kept[i] = store.Instance(in)
+	}
+	return kept
+}
+
+func (a *App) namespace() string {
+	if a.config.Source == config.SourceDir {
+		return nacos.PublicNamespace // a directory is one namespace, and registry documents name it
+	}
+	if a.config.Nacos.Namespace == "" {
+		return nacos.PublicNamespace
+	}
+	return a.config.Nacos.Namespace
+}
+
+// never lists what no backend may be: Nacos and our own listeners.
+func (a *App) never() []netip.AddrPort {
+	var all []netip.AddrPort
+	for _, l := range []net.Listener{a.listener, a.adminListener} {
+		if l != nil {
+			if ap, err := netip.ParseAddrPort(l.Addr().String()); err == nil {
+				all = append(all, ap)
+			}
+		}
+	}
+	return append(all, a.feeds.addresses()...)
+}
+
+// tooStale gives the check of access.maxStale, nil where there is none.
+func (a *App) tooStale() func() (string, bool) {
+	limit := a.config.Access.MaxStale
+	if limit <= 0 {
+		return nil
+	}
+	return func() (string, bool) {
+		since, stale := a.staleSince()
+		if !stale || time.Since(since) < limit {
+			return "", false
+		}
+		return "Not ready: the configuration is older than access.maxStale allows, because its source does not answer", true
+	}
+}
+
+// staleSince tells since when the source has not been heard of.
+func (a *App) staleSince() (time.Time, bool) {
+	status := a.feeds.status()
+	if status.Connected {
+		return time.Time{}, false
+	}
+	since := status.LastContact
+	if since.IsZero() && a.store != nil {
+		since = a.store.LastContact()
+	}
+	if since.IsZero() {
+		since = a.started
+	}
+	return since, true
+}
+
+func replicaID() string {
+	var b [4]byte
+	_, _ = rand.Read(b[:])
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return host + "-" + hex.EncodeToString(b[:])
+}
+
+var errNoSource = errors.New("source must be dir or nacos")

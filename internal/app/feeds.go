@@ -1,0 +1,195 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
+)
+
+// feeds are the sources of documents: one namespace for services, and the same or another one for access.
+type feeds struct {
+	main, access nacos.Source // the same where there is only one namespace
+	known        map[nacos.Key]string
+	nacos        []string // addresses that backends may not have
+
+	mu      sync.Mutex
+	watches []nacos.Watch // of main and, if it is another one, of access
+	wants   []nacos.Key   // asked for before there were watches
+	last    atomic.Pointer[[]netip.AddrPort]
+}
+
+func openFeeds(ctx context.Context, cfg config.Config, log *slog.Logger) (*feeds, error) {
+	switch cfg.Source {
+	case config.SourceDir:
+		d, err := nacos.OpenDir(cfg.Dir.Path, log)
+		if err != nil {
+			return nil, err
+		}
+		return &feeds{main: d, access: d}, nil
+	case config.SourceNacos:
+		open := func(namespace string) (nacos.Source, error) {
+			n := cfg.Nacos
+			return nacos.Connect(ctx, nacos.Config{
+				Addresses: n.Addresses, Namespace: namespace, Username: n.Username, Password: string(n.Password),
+				AccessKey: n.AccessKey, SecretKey: string(n.SecretKey), ListInterval: n.ListInterval, Logger: log,
+				TLS: nacos.TLS{Enabled: n.TLS.Enabled, CA: n.TLS.CA, Cert: n.TLS.Cert, Key: n.TLS.Key},
+			})
+		}
+		main, err := open(cfg.Nacos.Namespace)
+		if err != nil {
+			return nil, err
+		}
+		f := &feeds{main: main, access: main, nacos: cfg.Nacos.Addresses}
+		if other := cfg.Nacos.AccessNamespace; other != "" && other != cfg.Nacos.Namespace {
+			if f.access, err = open(other); err != nil {
+				_ = main.Close()
+				return nil, err
+			}
+		}
+		return f, nil
+	}
+	return nil, errNoSource
+}
+
+func accessGroup(group string) bool {
+	return group == registry.GroupConsumers || group == registry.GroupGrants
+}
+
+// follow begins to watch. onSynced is called once both feeds have been read whole.
+func (f *feeds) follow(credentialGroups []string, onChange func([]nacos.Change), onSynced func()) error {
+	groups := append([]string{registry.GroupManifests, registry.GroupServices, registry.GroupUpstreams}, credentialGroups...)
+	access := []string{registry.GroupConsumers, registry.GroupGrants}
+	var waiting atomic.Int32
+	synced := func() {
+		if waiting.Add(-1) == 0 {
+			onSynced()
+		}
+	}
+	split := f.main != f.access
+	waiting.Store(1)
+	if split {
+		waiting.Store(2)
+	} else {
+		groups = append(groups, access...)
+	}
+	start := func(source nacos.Source, groups []string, mine func(group string) bool) error {
+		known := map[nacos.Key]string{}
+		for key, md5 := range f.known {
+			if mine(key.Group) {
+				known[key] = md5
+			}
+		}
+		w, err := source.Watch(nacos.WatchConfig{Groups: groups, Known: known, OnChange: onChange, OnSynced: synced})
+		if err != nil {
+			return fmt.Errorf("watch documents: %w", err)
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.watches = append(f.watches, w)
+		if f.wants != nil {
+			w.Want(f.wanted(len(f.watches) - 1))
+		}
+		return nil
+	}
+	if !split {
+		return start(f.main, groups, func(string) bool { return true })
+	}
+	if err := start(f.main, groups, func(group string) bool { return !accessGroup(group) }); err != nil {
+		return err
+	}
+	return start(f.access, access, accessGroup)
+}
+
+// want passes on which documents are to be watched besides the groups.
+func (f *feeds) want(keys []nacos.Key) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wants = keys
+	for i, w := range f.watches {
+		w.Want(f.wanted(i))
+	}
+}
+
+// wanted gives the part of the wanted documents that lies in the namespace of watch i. The lock is held.
+func (f *feeds) wanted(i int) []nacos.Key {
+	if f.main == f.access {
+		return f.wants
+	}
+	var mine []nacos.Key
+	for _, key := range f.wants {
+		if accessGroup(key.Group) == (i == 1) {
+			mine = append(mine, key)
+		}
+	}
+	return mine
+}
+
+// status is that of the main source; with a problem of either.
+func (f *feeds) status() nacos.Status {
+	s := f.main.Status()
+	if f.access == f.main {
+		return s
+	}
+	other := f.access.Status()
+	s.Problems = append(append([]string(nil), s.Problems...), other.Problems...)
+	if !other.Connected {
+		s.Connected, s.Since, s.LastContact = false, other.Since, other.LastContact
+	}
+	return s
+}
+
+// resolve finds the addresses of Nacos, which no backend may have: HTTP, gRPC and raft. Names are looked up here and
+// not at each dial; a lookup that fails keeps what was found before.
+func (f *feeds) resolve(ctx context.Context) {
+	var all []netip.AddrPort
+	for _, address := range f.nacos {
+		host, port, err := net.SplitHostPort(address)
+		if err != nil {
+			host, port = address, "8848"
+		}
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil {
+			continue
+		}
+		ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		if err != nil {
+			return
+		}
+		for _, ip := range ips {
+			for _, offset := range []int{0, 1000, 1001, -1000} {
+				all = append(all, netip.AddrPortFrom(ip.Unmap(), uint16(int(n)+offset)))
+			}
+		}
+	}
+	f.last.Store(&all)
+}
+
+func (f *feeds) addresses() []netip.AddrPort {
+	if all := f.last.Load(); all != nil {
+		return *all
+	}
+	return nil
+}
+
+func (f *feeds) close() {
+	f.mu.Lock()
+	watches := f.watches
+	f.watches = nil
+	f.mu.Unlock()
+	for _, w := range watches {
+		w.Close()
+	}
+	_ = f.main.Close()
+	if f.access != f.main {
+		_ = f.access.Close()
+	}
+}

@@ -1,0 +1,192 @@
+package app
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/admin"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
+)
+
+const (
+	settleStep = 20 * time.Millisecond
+	settleTime = 3 * time.Second
+	resolveGap = time.Minute
+	contactGap = 2 * time.Second
+)
+
+// follow begins to watch the source and runs what goes on beside the serving.
+func (a *App) follow(ctx context.Context) {
+	a.tasks.Go(func() { a.resolveRegularly(ctx) })
+	a.tasks.Go(func() { a.noteContact(ctx) })
+	synced := make(chan struct{})
+	a.tasks.Go(func() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-synced:
+		}
+		a.settle(ctx)
+		if ctx.Err() == nil {
+			a.log.Info("configuration read", "source", a.config.Source, "after", time.Since(a.started).Round(time.Millisecond))
+			a.register(ctx)
+		}
+	})
+	if err := a.feeds.follow(a.credentialGroups(), a.catalog.Apply, func() { close(synced) }); err != nil {
+		a.failed <- err
+	}
+}
+
+// settle waits, once the source has been read whole, for what the manifests refer to, and then calls the catalog ready:
+// a service whose tools are still on their way must not be refused as if it did not exist.
+func (a *App) settle(ctx context.Context) {
+	deadline := time.Now().Add(settleTime)
+	for time.Now().Before(deadline) && !a.catalog.Settled() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(settleStep):
+		}
+	}
+	a.catalog.Synced()
+}
+
+func (a *App) resolveRegularly(ctx context.Context) {
+	for {
+		a.feeds.resolve(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(resolveGap):
+		}
+	}
+}
+
+// noteContact keeps in the store when the source was last heard of, and logs when it goes and comes.
+func (a *App) noteContact(ctx context.Context) {
+	connected := true
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(contactGap):
+		}
+		status := a.feeds.status()
+		if a.store != nil && !status.LastContact.IsZero() {
+			a.store.Contact(status.LastContact)
+		}
+		if status.Connected != connected {
+			connected = status.Connected
+			if connected {
+				a.log.Info("source answers again", "source", a.config.Source)
+			} else {
+				a.log.Warn("source does not answer: going on with what is known, and trying again", "source", a.config.Source, "problems", status.Problems)
+			}
+		}
+	}
+}
+
+// instance is how the proxy shows itself in the naming service.
+func (a *App) instance() (nacos.ServiceRef, nacos.Instance) {
+	ref := nacos.ServiceRef{Group: a.config.Register.Group, Service: a.config.Register.Service}
+	host, port := a.advertised()
+	scheme := "http"
+	if a.config.TLS.Cert != "" {
+		scheme = "https"
+	}
+	return ref, nacos.Instance{
+		Host: host, Port: port, Weight: 1, Healthy: true, Enabled: true,
+		Metadata: map[string]string{
+			"version": a.version, "replica": a.replica,
+			"url": scheme + "://" + net.JoinHostPort(host, strconv.Itoa(port)),
+		},
+	}
+}
+
+// advertised is the address of the listener or, where it listens on all, the one that packets to the outside leave by.
+func (a *App) advertised() (string, int) {
+	tcp := a.listener.Addr().(*net.TCPAddr)
+	if !tcp.IP.IsUnspecified() {
+		return tcp.IP.String(), tcp.Port
+	}
+	if len(a.config.Nacos.Addresses) > 0 {
+		// UDP: nothing is sent, the kernel only chooses a source address.
+		if c, err := net.Dial("udp", a.config.Nacos.Addresses[0]); err == nil {
+			defer c.Close()
+			return c.LocalAddr().(*net.UDPAddr).IP.String(), tcp.Port
+		}
+	}
+	return "127.0.0.1", tcp.Port
+}
+
+func (a *App) register(ctx context.Context) {
+	if !a.config.Register.Enabled {
+		return
+	}
+	ref, in := a.instance()
+	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
+		err := a.feeds.main.Register(ctx, ref, in)
+		if err == nil {
+			a.registered.Store(true)
+			a.log.Info("registered in the naming service", "group", ref.Group, "service", ref.Service, "url", in.Metadata["url"])
+			return
+		}
+		a.log.Warn("could not register in the naming service, trying again", "error", err, "in", wait)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (a *App) deregister(ctx context.Context) {
+	if !a.registered.Load() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	ref, in := a.instance()
+	if err := a.feeds.main.Deregister(ctx, ref, in); err != nil {
+		a.log.Warn("could not deregister from the naming service", "error", err)
+	}
+}
+
+func (a *App) adminHandler() http.Handler {
+	return admin.Handler(admin.Options{
+		Token: string(a.config.Admin.Token), Ready: a.Ready, Status: a.Status, Access: a.accessTable,
+		Metrics: promhttp.HandlerFor(a.metrics, promhttp.HandlerOpts{}),
+	})
+}
+
+// Status is what GET /status answers.
+func (a *App) Status() admin.Status {
+	source := a.feeds.status()
+	s := admin.Status{
+		Version: a.version, Ready: a.Ready(), Pending: a.catalog.Pending(),
+		Source:    admin.Source{Kind: a.config.Source, Connected: source.Connected, Server: source.Server, Problems: source.Problems},
+		Documents: a.catalog.DocumentStatuses(), Services: a.catalog.ServiceStatuses(), Consumers: a.catalog.ConsumerStatuses(time.Now()),
+		Replica: admin.Replica{ID: a.replica, Started: a.started.UTC(), Listen: a.Addr().String()},
+	}
+	if since, stale := a.staleSince(); stale {
+		since = since.UTC()
+		s.Source.Stale, s.Source.StaleSince = true, &since
+	}
+	if last := a.lastChange.Load(); last > 0 {
+		t := time.Unix(0, last).UTC()
+		s.Source.LastChange = &t
+	}
+	if a.store != nil {
+		s.Store = a.store.Status()
+	}
+	return s
+}
+
+func (a *App) accessTable(service string) (any, bool) {
+	return a.catalog.Explain(service, time.Now())
+}

@@ -1,0 +1,74 @@
+package catalog
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/access"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+)
+
+// AccessTable is who may call what of one service, each cell with its reason.
+type AccessTable struct {
+	Service   string           `json:"service"`
+	Auth      string           `json:"auth"` // the status switch: required or disabled
+	NotServed string           `json:"notServed,omitempty"`
+	Tools     []string         `json:"tools"`
+	Consumers []AccessConsumer `json:"consumers"`
+}
+
+// AccessConsumer is a row of the table.
+type AccessConsumer struct {
+	Name    string                `json:"name"`
+	Allowed bool                  `json:"allowed"` // may do anything at all with the service
+	Why     string                `json:"why"`
+	Keys    []KeyStatus           `json:"keys"`
+	Tools   map[string]AccessCell `json:"tools"`
+}
+
+// AccessCell is one decision and its reason.
+type AccessCell struct {
+	Allowed bool   `json:"allowed"`
+	Why     string `json:"why"`
+}
+
+// Explain gives the table of one service as it stands at now; false if there is no such service.
+func (c *Catalog) Explain(service string, now time.Time) (*AccessTable, bool) {
+	x := c.Index()
+	s := x.Service(service)
+	if s == nil {
+		return nil, false
+	}
+	t := &AccessTable{Service: service, Auth: "required", NotServed: s.NotServed, Tools: []string{}, Consumers: []AccessConsumer{}}
+	if s.Access.Open() {
+		t.Auth = "disabled"
+	}
+	if s.Latest != nil {
+		t.Tools = append(t.Tools, s.Latest.Tools...)
+	}
+	for _, p := range x.Consumers() {
+		t.Consumers = append(t.Consumers, explainConsumer(s.Access, p, t.Tools, now))
+	}
+	slices.SortFunc(t.Consumers, func(a, b AccessConsumer) int { return cmp.Compare(a.Name, b.Name) })
+	return t, true
+}
+
+func explainConsumer(table *access.Table, p *registry.Consumer, tools []string, now time.Time) AccessConsumer {
+	cells := table.Explain(p, tools, now.UnixNano())
+	row := AccessConsumer{Name: p.Name, Allowed: cells[0].Allowed, Why: cells[0].Why, Tools: map[string]AccessCell{}, Keys: []KeyStatus{}}
+	usable := false
+	for i := range p.Keys {
+		k := &p.Keys[i]
+		state := access.KeyState(p, k, now.UnixNano())
+		usable = usable || state == access.KeyOK
+		row.Keys = append(row.Keys, KeyStatus{ID: k.ID, State: state.String(), Plain: k.Plain})
+	}
+	for _, cell := range cells[1:] {
+		row.Tools[cell.Tool] = AccessCell{Allowed: cell.Allowed, Why: cell.Why}
+	}
+	if !usable && !table.Open() {
+		row.Why += "; but no key of this consumer is in force"
+	}
+	return row
+}

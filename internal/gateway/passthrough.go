@@ -1,0 +1,132 @@
+package gateway
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/relay"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
+)
+
+// passthrough decides on the method and hands the request to the relay.
+func (c *call) passthrough() {
+	x, ok := c.compiled()
+	if !ok {
+		return
+	}
+	defer x.Release()
+	var env *wire.Envelope
+	if c.r.Method == http.MethodPost {
+		env = &c.env
+		if !c.headersAgree() || !c.mayPass(x) {
+			return
+		}
+	}
+	exchange := relay.Exchange{
+		Backend: x.Backend, Transport: x.Definition.Transport, Service: c.name, Version: c.variant.Version,
+		Consumer: c.consumerName(), Session: c.session, Body: c.body, Env: env,
+		Restricted: c.restricted(), See: c.see(x), Private: !c.open, ForwardHeaders: x.ForwardHeaders, Strip: c.stripper(),
+	}
+	if x.Credential != nil {
+		exchange.Credential = func(up *upstream.Request) error { return x.Credential(up) }
+	}
+	if c.r.Method == http.MethodGet || env != nil && env.Method == wire.MethodListen {
+		st := c.openStream()
+		defer c.g.closeStream(st)
+		exchange.Cut = st.cut
+	}
+	c.carried(c.g.options.Relay.Serve(c.w, c.r, &exchange))
+}
+
+// carried notes what became of an exchange.
+func (c *call) carried(o relay.Outcome) {
+	c.status, c.written = o.Status, o.Bytes
+	if o.Reason != "" {
+		c.reason = o.Reason
+	}
+	if o.Err != nil {
+		c.noteFault(o.Err)
+	}
+	c.abort = o.Abort
+}
+
+// headersAgree refuses headers that say something else than the body: something behind us could route by them. What is
+// missing is the backend's to complain of, in its own era's words.
+func (c *call) headersAgree() bool {
+	err := wire.CheckHeaders(c.r.Header, &c.env)
+	if err == nil || err.Refusal != wire.HeaderMismatch {
+		return true
+	}
+	c.allowed = false
+	c.refuseError(err)
+	return false
+}
+
+// mayPass decides on the method (mcp.md, "Authorization of methods") and answers where the backend is not to be asked.
+// Requests without an id are decided on like those with one: a lenient backend might carry them out.
+func (c *call) mayPass(x *catalog.Compiled) bool {
+	method := c.env.Method
+	if method == wire.MethodToolsCall {
+		granted := c.mayCall(c.env.Name)
+		if granted && !hidden(x.Definition, c.env.Name) {
+			return true
+		}
+		if c.env.Kind != wire.Request {
+			c.drop("tool not granted")
+			return false
+		}
+		c.unknownTool(!granted)
+		return false
+	}
+	if !c.restricted() || c.env.Kind == wire.Response || strings.HasPrefix(method, "notifications/") {
+		return true
+	}
+	switch method {
+	case wire.MethodInitialize, wire.MethodPing, wire.MethodDiscover, wire.MethodToolsList, wire.MethodSetLevel:
+		return true
+	}
+	if c.env.Kind != wire.Request {
+		c.drop("method not granted")
+		return false
+	}
+	if method == wire.MethodListen && c.modern {
+		c.listen()
+		return false
+	}
+	c.allowed, c.reason = false, "method not granted"
+	if result := wire.EmptyResult(method, c.modern); result != nil {
+		c.result(result)
+		return false
+	}
+	c.unknownMethod()
+	return false
+}
+
+// drop takes a notification and forgets it.
+func (c *call) drop(reason string) {
+	c.allowed, c.reason = false, reason
+	c.status = http.StatusAccepted
+	c.w.WriteHeader(http.StatusAccepted)
+}
+
+// see is the filter for lists of tools; nil where the caller may see them all.
+func (c *call) see(x *catalog.Compiled) func([]byte) bool {
+	off := x.Definition.Hidden
+	if !c.restricted() {
+		if len(off) == 0 {
+			return nil
+		}
+		return func(tool []byte) bool { return !off[string(tool)] }
+	}
+	table, consumer := c.service.Access, c.identity.consumer
+	return func(tool []byte) bool {
+		return !off[string(tool)] && table.Tool(consumer, tool, c.g.now()).Allowed
+	}
+}
+
+func (c *call) stripper() func(http.Header) {
+	g, consumer, index := c.g, c.identity.consumer, c.index
+	return func(h http.Header) { g.strip(h, consumer, index) }
+}
