@@ -65,11 +65,11 @@ var errNoSecrets = errors.New("credential references cannot be resolved here")
 // secret resolves a reference and notes where it may go.
 func (x *execution) secret(ref string) (string, error) {
 	if x.tool.secrets == nil {
-		return "", errNoSecrets
+		return "", &secretError{ref, errNoSecrets}
 	}
 	secret, err := x.tool.secrets.Lookup(x.tool.service, ref)
 	if err != nil {
-		return "", err
+		return "", &secretError{ref, err}
 	}
 	if len(secret.Hosts) > 0 {
 		x.hosts = append(x.hosts, secret.Hosts)
@@ -78,14 +78,29 @@ func (x *execution) secret(ref string) (string, error) {
 	return strings.TrimSpace(secret.Value), nil
 }
 
-// callerFault tells the faults that the caller can mend from the service's own.
+// secretError is a credential that cannot be had: the caller is not told which.
+type secretError struct {
+	ref   string
+	cause error
+}
+
+func (e *secretError) Error() string { return "resolve ${" + e.ref + "}: " + e.cause.Error() }
+func (e *secretError) Unwrap() error { return e.cause }
+
+// callerFault words what the caller should know of an error: invalid arguments, and templates that fail with them.
 func callerFault(err error) (string, bool) {
+	var secret *secretError
 	var fault *argumentError
-	if errors.As(err, &fault) {
-		if fault.name != "" {
-			return "invalid arguments: " + fault.Error(), true
-		}
+	var failed *template.Error
+	switch {
+	case errors.As(err, &secret):
+		return "", false
+	case errors.As(err, &fault) && fault.name != "":
+		return "invalid arguments: " + fault.Error(), true
+	case errors.As(err, &fault):
 		return fault.Error(), true
+	case errors.As(err, &failed):
+		return templateFailed(err), true
 	}
 	return "", false
 }
