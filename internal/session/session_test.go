@@ -214,6 +214,24 @@ func TestSecretsAreChecked(t *testing.T) {
 	}
 }
 
+func TestOtherLayoutsAreRefused(t *testing.T) {
+	good := sample.append(nil)
+	for n := range good {
+		if v, err := parse(good[:n]); err == nil {
+			t.Errorf("cut to %d bytes: %+v", n, v)
+		}
+	}
+	for name, b := range map[string][]byte{
+		"more behind it": append(bytes.Clone(good), 0),
+		"another layout": append([]byte{layout + 1}, good[1:]...),
+		"endless length": {layout, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1},
+	} {
+		if v, err := parse(b); err == nil {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(sample.append(nil))
 	f.Add([]byte{layout, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})

@@ -76,33 +76,30 @@ func (l *lexer) str(i int) (end int, escaped bool) {
 	begin := i
 	var high uint64 // collects the high bits: only strings may hold anything but ASCII
 	for {
-		for i+32 <= len(b) {
-			w0 := binary.LittleEndian.Uint64(b[i:])
-			m := special(w0)
-			if m != 0 {
-				break
-			}
-			w1 := binary.LittleEndian.Uint64(b[i+8:])
-			w2 := binary.LittleEndian.Uint64(b[i+16:])
-			w3 := binary.LittleEndian.Uint64(b[i+24:])
-			if special(w1)|special(w2)|special(w3) != 0 {
-				break
-			}
-			high |= w0 | w1 | w2 | w3
-			i += 32
-		}
 		for i+8 <= len(b) {
 			w := binary.LittleEndian.Uint64(b[i:])
-			m := special(w)
-			if m == 0 {
-				high |= w
-				i += 8
-				continue
+			if m := special(w); m != 0 {
+				n := bits.TrailingZeros64(m) / 8
+				high |= w & (1<<(8*n) - 1)
+				i += n
+				break
 			}
-			n := bits.TrailingZeros64(m) / 8
-			high |= w & (1<<(8*n) - 1)
-			i += n
-			break
+			high |= w
+			i += 8
+			if i-begin < 32 {
+				continue // most strings end before the wider steps pay
+			}
+			for i+32 <= len(b) {
+				w0 := binary.LittleEndian.Uint64(b[i:])
+				w1 := binary.LittleEndian.Uint64(b[i+8:])
+				w2 := binary.LittleEndian.Uint64(b[i+16:])
+				w3 := binary.LittleEndian.Uint64(b[i+24:])
+				if special(w0)|special(w1)|special(w2)|special(w3) != 0 {
+					break
+				}
+				high |= w0 | w1 | w2 | w3
+				i += 32
+			}
 		}
 		for i < len(b) && b[i] != '"' && b[i] != '\\' && b[i] >= ' ' {
 			high |= uint64(b[i])

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // tricks are the ways around authorization of assertion 19, and near misses. what is the expected end: "" for accepted.
@@ -40,6 +42,9 @@ var tricks = []struct {
 	{"revision in another case", `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"io.modelcontextprotocol/protocolversion":"2026-07-28"}}}`, "names in params"},
 	{"lone surrogate in a name", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"allowed","\ud800name":"denied"}}`, "names in params"},
 	{"lone surrogate in the value", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"denied\udc00"}}`, "lone surrogates"},
+	{"two low surrogates", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"denied\udc00\udc00"}}`, "lone surrogates"},
+	{"high surrogate before a letter", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"denied\ud800\u0041"}}`, "lone surrogates"},
+	{"two high surrogates", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"denied\ud800\ud800"}}`, "lone surrogates"},
 	{"lone surrogate in arguments", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"denied","arguments":{"x":"\ud800"}}}`, ""},
 	{"surrogate pair", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"\ud83d\udc36"}}`, ""},
 	{"duplicates inside arguments", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"denied","arguments":{"name":1,"NAME":2,"name":3}}}`, ""},
@@ -113,6 +118,73 @@ func TestA19_Tricks(t *testing.T) {
 			}
 			agree(t, []byte(c.body))
 		})
+	}
+}
+
+// A refusal is answered to the message's id, but only if there can be no other.
+func TestIDAfterAnError(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"jsonrpc":"2.0","id":7,"method":"ping","method":"ping"}`:                  "7",
+		`{"jsonrpc":"2.0","method":"tools/call","params":{"name":1},"id":"a"}`:      `"a"`,
+		`{"jsonrpc":"1.0","id":7,"method":"ping"}`:                                  "7",
+		`{"jsonrpc":"2.0","id":7,"method":"ping","id":8}`:                           "",
+		`{"jsonrpc":"2.0","id":7,"method":"ping","ID":8}`:                           "",
+		`{"jsonrpc":"2.0","id":7,"method":"ping","\ud800id":8}`:                     "",
+		`{"jsonrpc":"2.0","id":{},"method":"ping"}`:                                 "",
+		`{"jsonrpc":"2.0","id":7,"method":"ping"`:                                   "",
+		`{"jsonrpc":"2.0","id":7,"method":"ping"} x`:                                "",
+		`[{"jsonrpc":"2.0","id":7,"method":"ping"}]`:                                "",
+		`{"jsonrpc":"2.0","id":7,"method":"ping","params":{"name":"a","name":"b"}}`: "7",
+	} {
+		var e Envelope
+		if err := Scan([]byte(body), &e); err == nil || string(e.ID) != want {
+			t.Errorf("%s: id %q, %v", body, e.ID, err)
+		}
+	}
+}
+
+// What an Envelope holds of messages with everything in them.
+func TestScanReadsAllFields(t *testing.T) {
+	type read struct {
+		Kind                                                              Kind
+		Method, Name, ID, Result, Error, Arguments, Token                 string
+		Cursor, Cancel, Level, Ref, Argument, Notifications, Capabilities string
+		Info, Task, Version, ClientCapabilities                           string
+		MetaVersion                                                       bool
+	}
+	for _, c := range []struct {
+		body string
+		want read
+	}{
+		{`{"jsonrpc":"2.0","id":1.0,"method":"tools/call","params":{"name":"a\u002fb","arguments":{"x":1e2},"_meta":{"progressToken":"t","io.modelcontextprotocol/protocolVersion":"2026-07-2\u0038","io.modelcontextprotocol/clientCapabilities":{"a":{}},"io.modelcontextprotocol/clientInfo":{"name":"c"}}}}`,
+			read{Kind: Request, Method: "tools/call", Name: "a/b", ID: "1.0", Arguments: `{"x":1e2}`, Token: `"t"`, Version: V20260728, MetaVersion: true,
+				ClientCapabilities: `{"a":{}}`, Info: `{"name":"c"}`}},
+		{`{"jsonrpc":"2.0","id":"i","method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{"roots":{}},"clientInfo":{"name":"c"},"arguments":null,"_meta":null}}`,
+			read{Kind: Request, Method: "initialize", ID: `"i"`, Version: V20250618, Capabilities: `{"roots":{}}`, Info: `{"name":"c"}`}},
+		{`{"jsonrpc":"2.0","id":2,"method":"tools/list","params":{"cursor":"c1","protocolVersion":"x"}}`, read{Kind: Request, Method: "tools/list", ID: "2", Cursor: `"c1"`}},
+		{`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7,"reason":"r"}}`, read{Kind: Notification, Method: "notifications/cancelled", Cancel: "7"}},
+		{`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":5,"progress":1}}`, read{Kind: Notification, Method: "notifications/progress", Token: "5"}},
+		{`{"jsonrpc":"2.0","id":3,"method":"logging/setLevel","params":{"level":"info"}}`, read{Kind: Request, Method: "logging/setLevel", ID: "3", Level: `"info"`}},
+		{`{"jsonrpc":"2.0","id":3,"method":"completion/complete","params":{"ref":{"type":"t"},"argument":{"name":"n"}}}`, read{Kind: Request, Method: "completion/complete", ID: "3", Ref: `{"type":"t"}`, Argument: `{"name":"n"}`}},
+		{`{"jsonrpc":"2.0","id":3,"method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true}}}`, read{Kind: Request, Method: "subscriptions/listen", ID: "3", Notifications: `{"toolsListChanged":true}`}},
+		{`{"jsonrpc":"2.0","id":3,"method":"tasks/get","params":{"taskId":"t"}}`, read{Kind: Request, Method: "tasks/get", ID: "3", Task: `"t"`}},
+		{`{"jsonrpc":"2.0","id":3,"method":"resources/read","params":{"uri":"file:\/\/\/a"}}`, read{Kind: Request, Method: "resources/read", ID: "3", Name: "file:///a"}},
+		{`{"jsonrpc":"2.0","id":3,"result":{"a":1.50},"error":null}`, read{Kind: Response, ID: "3", Result: `{"a":1.50}`}},
+		{`{"jsonrpc":"2.0","id":3,"error":{"code":1},"result":null}`, read{Kind: Response, ID: "3", Error: `{"code":1}`}},
+	} {
+		e := Envelope{Name: []byte("left over"), Method: "left over", CancelID: []byte("1")}
+		if err := Scan([]byte(c.body), &e); err != nil {
+			t.Fatalf("%s: %v", c.body, err)
+		}
+		got := read{e.Kind, e.Method, string(e.Name), string(e.ID), string(e.Result), string(e.Error), string(e.Arguments), string(e.ProgressToken),
+			string(e.Cursor), string(e.CancelID), string(e.Level), string(e.Ref), string(e.Argument), string(e.Notifications), string(e.Capabilities),
+			string(e.ClientInfo), string(e.TaskID), string(e.Version), string(e.ClientCapabilities), e.MetaVersion}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s: %s", c.body, diff)
+		}
+		if (e.Arguments == nil) != (c.want.Arguments == "") {
+			t.Errorf("%s: arguments %q", c.body, e.Arguments)
+		}
 	}
 }
 
