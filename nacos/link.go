@@ -37,7 +37,7 @@ const (
 	startTimeout = 4 * time.Second
 	// Pauses between attempts to connect: doubled from the first to the last, each times 0.5 to 1.5.
 	minPause = 100 * time.Millisecond
-	maxPause = 2 * time.Second
+	maxPause = time.Second
 )
 
 // sdk guards every creation and every end of an SDK client: they share a map without a lock, which ends the

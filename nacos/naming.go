@@ -66,6 +66,7 @@ type listener struct {
 type registration struct {
 	instance Instance
 	sent     bool
+	retry    time.Time // not before
 }
 
 func (ref ServiceRef) String() string { return ref.Namespace + "/" + ref.Group + "/" + ref.Service }
@@ -233,7 +234,7 @@ func (n *naming) send() {
 			}
 		}
 		for _, r := range n.regs {
-			r.sent = false
+			r.sent, r.retry = false, time.Time{}
 		}
 	}
 	var due []ServiceRef

@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"time"
 
 	"github.com/nacos-group/nacos-sdk-go/v2/common/remote/rpc/rpc_request"
 	sdkmodel "github.com/nacos-group/nacos-sdk-go/v2/model"
 )
+
+// registerRetry is the pause after a registration that failed.
+const registerRetry = time.Second
 
 func (in Instance) address() string { return net.JoinHostPort(in.Host, strconv.Itoa(in.Port)) }
 
@@ -89,9 +93,11 @@ func (n *naming) sendRegistrations() {
 		r   *registration
 	}
 	var list []due
+	now := time.Now()
 	n.mu.Lock()
 	for ref, r := range n.regs {
-		if !r.sent {
+		if !r.sent && !now.Before(r.retry) {
+			r.retry = now.Add(jitter(registerRetry))
 			list = append(list, due{ref, r})
 		}
 	}

@@ -11,6 +11,8 @@ const (
 	// list took.
 	listShare       = 0.05
 	maxListInterval = time.Minute
+	// confirmAfter is when a list is taken again that lacked a document for the first time.
+	confirmAfter = time.Second
 )
 
 // groupList is how the listing of one group goes.
@@ -115,6 +117,8 @@ func (w *watch) compare(group string, entries []Entry, complete bool, began time
 		}
 		if d.misses++; d.misses >= 2 {
 			w.mark(d, becauseMissing)
+		} else if soon := time.Now().Add(confirmAfter); soon.Before(w.lists[group].next) {
+			w.lists[group].next = soon
 		}
 	}
 }
