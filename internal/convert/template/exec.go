@@ -51,6 +51,9 @@ func (t *Template) Execute(dst []byte, data Value, env Env, b Budget) (out []byt
 	if _, err = e.call(t.main, e.root); err == nil {
 		err = e.finish()
 	}
+	if err == nil && e.steps < 0 { // used up within the last statement
+		err = e.fail(0, errSteps)
+	}
 	if err != nil {
 		return dst, err
 	}
@@ -346,7 +349,7 @@ func (e *exec) provenance(args []Value) flags {
 	var f flags
 	harmless := true
 	for i := range args {
-		if args[i].isTainted(0) {
+		if e.isTainted(&args[i], 0) {
 			f = tainted
 			harmless = harmless && e.t.opts.Mode == JSONBody && e.isInert(&args[i], 0)
 		}
@@ -357,24 +360,30 @@ func (e *exec) provenance(args []Value) flags {
 	return f
 }
 
-// isTainted looks into what functions made, whose parts carry marks of their own.
-func (v *Value) isTainted(depth int) bool {
+// isTainted looks into what functions made, whose parts carry marks of their own. Parts may be shared many times over,
+// so each look counts; without steps left the answer is the safe one.
+func (e *exec) isTainted(v *Value, depth int) bool {
 	if v.flags&tainted != 0 {
 		return true
 	}
-	if depth > maxJSONDepth {
+	switch v.p.(type) {
+	case *list, *object:
+	default:
+		return false
+	}
+	if e.steps--; e.steps < 0 || depth > maxJSONDepth {
 		return true
 	}
 	switch p := v.p.(type) {
 	case *list:
 		for i := range p.items {
-			if p.items[i].isTainted(depth + 1) {
+			if e.isTainted(&p.items[i], depth+1) {
 				return true
 			}
 		}
 	case *object:
 		for i := range p.vals {
-			if p.vals[i].isTainted(depth + 1) {
+			if e.isTainted(&p.vals[i], depth+1) {
 				return true
 			}
 		}
@@ -394,7 +403,7 @@ func (e *exec) isInert(v *Value, depth int) bool {
 			return false
 		}
 		for it := v.members(); it.next(); {
-			if e.steps--; !e.isInert(&it.value, depth+1) {
+			if e.steps--; e.steps < 0 || !e.isInert(&it.value, depth+1) {
 				return false
 			}
 		}
@@ -402,7 +411,7 @@ func (e *exec) isInert(v *Value, depth int) bool {
 	return true
 }
 
-// printsAs is for functions: the value's text, counted.
+// text is for functions: the value's text, counted.
 func (e *exec) text(v Value) (string, error) {
 	switch v.kind {
 	case KindMissing:

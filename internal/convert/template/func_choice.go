@@ -5,7 +5,7 @@ import (
 )
 
 // defineChoices has the functions that hand one of their arguments on.
-func defineChoices() {
+func defineChoices(define definer) {
 	define("default", 1, 2, own, func(_ *exec, a []Value) (Value, error) {
 		if len(a) == 2 && a[1].Truth() {
 			return a[1], nil
@@ -64,7 +64,7 @@ func defineChoices() {
 }
 
 // defineNumbers has sprig's integer arithmetic. Like sprig's it works on integer parts; addf and the like do not.
-func defineNumbers() {
+func defineNumbers(define definer) {
 	add := arithmetic(addExact, (*big.Int).Add)
 	define("add", 1, -1, made, add)
 	define("add1", 1, 1, made, func(e *exec, a []Value) (Value, error) { return add(e, []Value{a[0], intValue(1)}) })

@@ -76,7 +76,7 @@ func (e *exec) format(t time.Time, layout string) (Value, error) {
 }
 
 // dateFunc formats a time; at tells which arguments are layout, time and zone (-1: the one by default).
-func dateFunc(layout, at, in int) func(*exec, []Value) (Value, error) {
+func dateFunc(layout, at, in int) body {
 	return func(e *exec, a []Value) (Value, error) {
 		form, loc := time.DateOnly, time.Local
 		if layout >= 0 {
@@ -100,7 +100,7 @@ func dateFunc(layout, at, in int) func(*exec, []Value) (Value, error) {
 	}
 }
 
-func defineDates() {
+func defineDates(define definer) {
 	define("now", 0, 0, made, func(e *exec, _ []Value) (Value, error) { return timeValue(e.now()), nil })
 	define("date", 2, 2, made, dateFunc(0, 1, -1))
 	define("dateInZone date_in_zone", 3, 3, made, dateFunc(0, 1, 2))

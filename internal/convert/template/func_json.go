@@ -8,7 +8,7 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-func defineJSON() {
+func defineJSON(define definer) {
 	toJSON := func(e *exec, a []Value) (Value, error) {
 		b, ok := a[0].appendJSON(nil, 0, e.memory)
 		if !ok {
@@ -138,10 +138,10 @@ func runGJSON(e *exec, a []Value) (Value, error) {
 		}
 	}
 	if names, ok := plainGJSON(path); ok && e.root.kind == KindObject {
-		if top, _ := e.root.member(names[0]); top.isTainted(0) {
+		if top, _ := e.root.member(names[0]); e.isTainted(&top, 0) {
 			carry = tainted
 		}
-	} else if e.root.isTainted(0) {
+	} else if e.isTainted(&e.root, 0) {
 		carry = tainted
 	}
 	if err := e.chargeGJSON(path); err != nil {

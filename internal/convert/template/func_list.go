@@ -42,7 +42,7 @@ func (e *exec) items(v Value) ([]Value, error) {
 }
 
 // listFunc is a function of a list, in last place, that makes a list.
-func listFunc(f func(e *exec, items, before []Value) ([]Value, error)) func(*exec, []Value) (Value, error) {
+func listFunc(f func(e *exec, items, before []Value) ([]Value, error)) body {
 	return func(e *exec, a []Value) (Value, error) {
 		items, err := e.items(a[len(a)-1])
 		if err == nil {
@@ -52,7 +52,7 @@ func listFunc(f func(e *exec, items, before []Value) ([]Value, error)) func(*exe
 	}
 }
 
-func defineLists() {
+func defineLists(define definer) {
 	define("list tuple", 0, -1, own, func(e *exec, a []Value) (Value, error) {
 		return Array(slices.Clone(a)...), e.growList(len(a))
 	})

@@ -38,7 +38,7 @@ func objectValue(o *object, of Value) Value {
 	return Value{kind: KindObject, flags: of.flags & carried, p: o}
 }
 
-func defineObjects() {
+func defineObjects(define definer) {
 	define("dict", 0, -1, own, func(e *exec, a []Value) (Value, error) {
 		o := &object{}
 		if err := e.growList(len(a)); err != nil {

@@ -58,7 +58,7 @@ func (e *exec) regex(pattern, s string) (*regex, error) {
 }
 
 // patternFunc is a function of a pattern and, at place at, the text it goes over.
-func patternFunc(at int, f func(e *exec, r *regex, s string, a []Value) (Value, error)) func(*exec, []Value) (Value, error) {
+func patternFunc(at int, f func(e *exec, r *regex, s string, a []Value) (Value, error)) body {
 	return func(e *exec, a []Value) (Value, error) {
 		pattern, err := e.text(a[0])
 		if err != nil {
@@ -76,7 +76,7 @@ func patternFunc(at int, f func(e *exec, r *regex, s string, a []Value) (Value, 
 	}
 }
 
-func defineRegexes() {
+func defineRegexes(define definer) {
 	define("regexMatch mustRegexMatch", 2, 2, made, patternFunc(1, func(_ *exec, r *regex, s string, _ []Value) (Value, error) {
 		return Bool(r.MatchString(s)), nil
 	}))

@@ -15,7 +15,7 @@ func quoted(s string) Value {
 	return Value{kind: KindString, flags: asJSON, s: string(b)}
 }
 
-func defineStrings() {
+func defineStrings(define definer) {
 	define("trim", 1, 1, made, stringFunc(0, strings.TrimSpace))
 	define("upper", 1, 1, made, stringFunc(2, strings.ToUpper))
 	define("lower", 1, 1, made, stringFunc(2, strings.ToLower))
@@ -106,10 +106,10 @@ func defineStrings() {
 		}
 		return a[1], err
 	})
-	random("randAlphaNum", "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
-	random("randAlpha", "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-	random("randNumeric", "0123456789")
-	random("randAscii", " !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~")
+	random(define, "randAlphaNum", "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+	random(define, "randAlpha", "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+	random(define, "randNumeric", "0123456789")
+	random(define, "randAscii", " !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~")
 	define("randBytes", 1, 1, made, func(e *exec, a []Value) (Value, error) {
 		b, err := e.randomBytes(a[0])
 		return String(base64.StdEncoding.EncodeToString(b)), err
@@ -117,7 +117,7 @@ func defineStrings() {
 }
 
 // cutting is a function whose first argument says what to take off the second.
-func cutting(f func(s, cut string) string) func(*exec, []Value) (Value, error) {
+func cutting(f func(s, cut string) string) body {
 	return func(e *exec, a []Value) (Value, error) {
 		s, err := e.texts(a)
 		if err != nil {
@@ -205,7 +205,7 @@ func (e *exec) randomBytes(v Value) ([]byte, error) {
 	return b, e.grow(16 * n)
 }
 
-func random(name, alphabet string) {
+func random(define definer, name, alphabet string) {
 	define(name, 1, 1, made, func(e *exec, a []Value) (Value, error) {
 		b, err := e.randomBytes(a[0])
 		for i := range b {

@@ -12,38 +12,45 @@ import (
 
 // functions are all that a template may call; functionNames the same, sorted, for suggestions.
 var (
-	functions     = map[string]*function{}
-	functionNames []string
+	functions     = makeFunctions()
+	functionNames = append(keysOf(functions), "and", "or")
 )
 
-// kind of result: own ones choose among their arguments or take them apart, made ones are new.
+// body is a function's code.
+type body = func(e *exec, args []Value) (Value, error)
+
+// definer adds functions under names separated by spaces, with the least and most arguments they take.
+type definer func(names string, least, most int, own bool, call body)
+
+// Kinds of result: own ones carry their own marks, since the function chooses among its arguments or takes them apart;
+// made ones are new and take over their arguments' marks.
 const (
 	made = false
 	own  = true
 )
 
-func define(names string, least, most int, own bool, call func(*exec, []Value) (Value, error)) {
-	for name := range strings.FieldsSeq(names) {
-		functions[name] = &function{name: name, min: least, max: most, own: own, call: call}
+func makeFunctions() map[string]*function {
+	all := map[string]*function{}
+	define := func(names string, least, most int, own bool, call body) {
+		for name := range strings.FieldsSeq(names) {
+			all[name] = &function{name: name, min: least, max: most, own: own, call: call}
+		}
 	}
-}
-
-func init() {
-	defineBuiltins()
-	defineChoices()
-	defineNumbers()
-	defineStrings()
-	defineLists()
-	defineObjects()
-	defineJSON()
-	defineDates()
-	defineRegexes()
-	defineSprig()
-	functionNames = append(keysOf(functions), "and", "or")
+	defineBuiltins(define)
+	defineChoices(define)
+	defineNumbers(define)
+	defineStrings(define)
+	defineLists(define)
+	defineObjects(define)
+	defineJSON(define)
+	defineDates(define)
+	defineRegexes(define)
+	defineSprig(define, all)
+	return all
 }
 
 // stringFunc is a function of one text that makes one no longer than growth times it.
-func stringFunc(growth int, f func(string) string) func(*exec, []Value) (Value, error) {
+func stringFunc(growth int, f func(string) string) body {
 	return func(e *exec, a []Value) (Value, error) {
 		s, err := e.text(a[0])
 		if err != nil {
@@ -70,7 +77,7 @@ func (e *exec) texts(a []Value) ([]string, error) {
 }
 
 // predicate is a question about two texts.
-func predicate(f func(a, b string) bool) func(*exec, []Value) (Value, error) {
+func predicate(f func(a, b string) bool) body {
 	return func(e *exec, a []Value) (Value, error) {
 		s, err := e.texts(a)
 		if err != nil {
@@ -80,7 +87,7 @@ func predicate(f func(a, b string) bool) func(*exec, []Value) (Value, error) {
 	}
 }
 
-func defineBuiltins() {
+func defineBuiltins(define definer) {
 	define("not", 1, 1, own, func(_ *exec, a []Value) (Value, error) { return Bool(!a[0].Truth()), nil })
 	define("len", 1, 1, made, func(_ *exec, a []Value) (Value, error) {
 		switch a[0].kind {
@@ -138,7 +145,7 @@ func defineBuiltins() {
 }
 
 // joined escapes what print would give.
-func joined(growth int, escape func(string) string) func(*exec, []Value) (Value, error) {
+func joined(growth int, escape func(string) string) body {
 	return func(e *exec, a []Value) (Value, error) {
 		v, err := e.sprint(a, false)
 		if err != nil {

@@ -114,7 +114,7 @@ func float(v Value) (float64, error) {
 }
 
 // arithmetic folds the integer parts of the arguments, in 64 bits as far as they do, else with as many digits as needed.
-func arithmetic(exact func(a, b int64) (int64, bool), large func(z, a, b *big.Int) *big.Int) func(*exec, []Value) (Value, error) {
+func arithmetic(exact func(a, b int64) (int64, bool), large func(z, a, b *big.Int) *big.Int) body {
 	return func(e *exec, args []Value) (Value, error) {
 		acc, err := integer(args[0])
 		if err != nil {

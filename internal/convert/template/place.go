@@ -80,7 +80,7 @@ func (e *exec) print(v Value) error {
 		}
 		return nil
 	}
-	if !v.isTainted(0) {
+	if !e.isTainted(&v, 0) {
 		s, err := e.text(v)
 		if err != nil {
 			return err

@@ -67,7 +67,7 @@ type expr struct {
 type function struct {
 	name     string
 	min, max int // arguments; max -1: any number
-	call     func(e *exec, args []Value) (Value, error)
+	call     body
 	// own says that the result carries its own provenance (functions that choose among or take apart their
 	// arguments); otherwise it is tainted when any argument was.
 	own bool

@@ -11,7 +11,7 @@ import (
 
 // treeName names the main template for the parser, secretFunc the function that ${…} is rewritten to.
 const (
-	treeName   = "t"
+	treeName   = "\x00main"
 	secretFunc = "secret_reference"
 )
 
@@ -279,6 +279,9 @@ func (s *source) faultAt(message string) int {
 	if m == "unexpected EOF" && len(s.open) > 0 {
 		return s.open[len(s.open)-1].start
 	}
+	if len(s.text) > maxSearched {
+		return s.lineStart(message)
+	}
 	n := sort.Search(len(s.actions), func(i int) bool {
 		_, got := parseText(s.text[:s.actions[i].end])
 		return got == message
@@ -292,6 +295,24 @@ func (s *source) faultAt(message string) int {
 		return at.start + i
 	}
 	return at.start
+}
+
+// maxSearched bounds the texts in which the faulty action is searched for; in larger ones its line has to do.
+const maxSearched = 64 << 10
+
+// lineStart is where the line begins that the message tells.
+func (s *source) lineStart(message string) int {
+	number, _, _ := strings.Cut(message, ":")
+	line, _ := strconv.Atoi(number)
+	at := 0
+	for ; line > 1; line-- {
+		n := strings.IndexByte(s.text[at:], '\n')
+		if n < 0 {
+			break
+		}
+		at += n + 1
+	}
+	return at
 }
 
 // offender is the piece of text that the parser's message quotes, if any.

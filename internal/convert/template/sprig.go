@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/Masterminds/sprig/v3"
@@ -14,37 +15,45 @@ import (
 var keyMakers = []string{"genPrivateKey", "derivePassword", "buildCustomCert", "genCA", "genCAWithKey", "genSelfSignedCert",
 	"genSelfSignedCertWithKey", "genSignedCert", "genSignedCertWithKey", "bcrypt", "htpasswd"}
 
-// maxSprigInput bounds the text that goes into one of sprig's own functions, not all of which are linear.
-const maxSprigInput = 64 << 10
+// Limits of what goes into one of sprig's own functions, not all of which are linear: bytes of text (a wrap repeats its
+// separator at every break) and arguments (decimals get longer with each).
+const (
+	maxSprigInput = 64 << 10
+	maxWrapInput  = 4 << 10
+	maxSprigArgs  = 64
+)
 
 // defineSprig takes over sprig's functions that are not written here for JSON values.
-func defineSprig() {
+func defineSprig(define definer, have map[string]*function) {
 	for name, f := range sprig.GenericFuncMap() {
-		_, out := removed[name]
-		if functions[name] != nil || out {
+		if _, out := removed[name]; out || have[name] != nil || slices.Contains(keyMakers, name) {
 			continue
 		}
-		define(name, 0, -1, made, nil)
-		fn := functions[name]
 		r := reflect.ValueOf(f)
-		t := r.Type()
-		fn.min, fn.max = t.NumIn(), t.NumIn()
-		if t.IsVariadic() {
-			fn.min, fn.max = t.NumIn()-1, -1
+		least, most := r.Type().NumIn(), r.Type().NumIn()
+		if r.Type().IsVariadic() {
+			least, most = least-1, -1
 		}
-		fn.call = sprigFunc(r, t)
-	}
-	for _, name := range keyMakers {
-		delete(functions, name)
+		define(name, least, most, made, sprigFunc(r, r.Type(), limitOf(name)))
 	}
 }
 
-func sprigFunc(f reflect.Value, t reflect.Type) func(*exec, []Value) (Value, error) {
+func limitOf(name string) int {
+	if name == "wrapWith" {
+		return maxWrapInput
+	}
+	return maxSprigInput
+}
+
+func sprigFunc(f reflect.Value, t reflect.Type, limit int) body {
 	fixed := t.NumIn()
 	if t.IsVariadic() {
 		fixed--
 	}
 	return func(e *exec, a []Value) (Value, error) {
+		if len(a) > maxSprigArgs {
+			return Value{}, fmt.Errorf("more than %d arguments", maxSprigArgs)
+		}
 		in := make([]reflect.Value, len(a))
 		size := 0
 		for i, v := range a {
@@ -61,8 +70,8 @@ func sprigFunc(f reflect.Value, t reflect.Type) func(*exec, []Value) (Value, err
 			}
 			in[i] = x
 		}
-		if size > maxSprigInput {
-			return Value{}, fmt.Errorf("arguments over %d bytes", maxSprigInput)
+		if size > limit {
+			return Value{}, fmt.Errorf("arguments over %d bytes", limit)
 		}
 		if err := e.grow(8*size + 1024); err != nil {
 			return Value{}, err

@@ -156,7 +156,7 @@ func TestA31_ArgumentsAreEscapedInURLs(t *testing.T) {
 		{`/a/{{.args.git}}/v1.2`, `/a/.github/v1.2`},
 		{`/a/{{.args.e}}`, `/a/`},
 		{`/a/{{.args.e}}?x=1`, `/a/?x=1`},
-		{`/a/{{.args.none}}/b`, `run: tool get_pet:1:20: an argument is empty where a path segment stands`},
+		{`/a/{{.args.none}}/b`, `run: tool get_pet:1:18: an argument is empty where a path segment stands`},
 		{`/{{.args.e}}/evil.example`, `run: tool get_pet:1:13: an argument is empty where a path segment stands`},
 		{`{{.args.evil}}`, `run: tool get_pet:1:3: an argument stands in the scheme, host or port of the URL`},
 		{`https://{{.args.id}}.example.com/`, `run: tool get_pet:1:11: an argument stands in the scheme, host or port of the URL`},
