@@ -1,0 +1,120 @@
+package registry
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// maxSchemes bounds the work of looking schemes up by id.
+const maxSchemes = 100
+
+func readSchemes(o *object) []SecurityScheme {
+	var list []SecurityScheme
+	if n := o.at["securitySchemes"]; n != nil && len(n.Content) > maxSchemes {
+		o.reject("securitySchemes", "must be at most %d schemes", maxSchemes)
+		return nil
+	}
+	o.each("securitySchemes", func(path string, n *yaml.Node) {
+		s := o.r.object(n, path, "id", "type", "scheme", "in", "name", "defaultCredential")
+		if s == nil {
+			return
+		}
+		scheme := SecurityScheme{
+			ID: s.text("id"), Type: s.text("type"), Scheme: s.text("scheme"), In: s.text("in"), Name: s.text("name"),
+			DefaultCredential: s.text("defaultCredential"), Line: n.Line,
+		}
+		if scheme == (SecurityScheme{Line: n.Line}) {
+			// Consoles leave such entries behind: {id: "", type: ""}.
+			o.r.warn(n, path, "ignored: the scheme says nothing")
+			return
+		}
+		list = append(list, scheme)
+	})
+	return list
+}
+
+// checkSchemes rejects schemes that could not carry a credential. It runs on what is read already, so that
+// its positions are the schemes' lines.
+func checkSchemes(r *reader, path string, schemes []SecurityScheme) {
+	seen := map[string]bool{}
+	for i, s := range schemes {
+		if field, message := s.fault(); message != "" {
+			r.reject(&yaml.Node{Line: s.Line}, fmt.Sprintf("%s[%d].%s", path, i, field), "%s", message)
+		}
+		if seen[s.ID] {
+			r.reject(&yaml.Node{Line: s.Line}, fmt.Sprintf("%s[%d].id", path, i), "another scheme has the id %q already", shown(s.ID))
+		}
+		seen[s.ID] = true
+	}
+}
+
+// fault tells what is wrong with a scheme: the field and a message; "" if nothing is.
+func (s SecurityScheme) fault() (field, message string) {
+	switch {
+	case s.ID == "":
+		return "id", `missing field "id"`
+	case s.Type == "":
+		return "type", `missing field "type"`
+	case s.Type != "http" && s.Type != "apiKey":
+		return "type", fmt.Sprintf(`must be "http" or "apiKey", not %q%s`, shown(s.Type), suggest(s.Type, []string{"http", "apiKey"}))
+	case s.Type == "http" && s.Scheme != "basic" && s.Scheme != "bearer":
+		return "scheme", fmt.Sprintf(`must be "basic" or "bearer" where type is http, not %q%s`, shown(s.Scheme), suggest(s.Scheme, []string{"basic", "bearer"}))
+	case s.Type == "apiKey" && s.In != "header" && s.In != "query":
+		return "in", fmt.Sprintf(`must be "header" or "query" where type is apiKey, not %q%s`, shown(s.In), suggest(s.In, []string{"header", "query"}))
+	case s.Type == "apiKey" && s.Name == "":
+		return "name", `missing field "name"`
+	case s.Type == "apiKey" && s.In == "header":
+		if why := unsafeToSend(s.Name); why != "" {
+			return "name", fmt.Sprintf("header %q cannot carry a credential: %s", shown(s.Name), why)
+		}
+	}
+	return "", ""
+}
+
+// readSecurity reads a reference to a scheme; nil where there is none. {id: ""} is none too.
+func readSecurity(o *object, name string, known ...string) *SecurityRef {
+	s := o.object(name, known...)
+	if s == nil {
+		return nil
+	}
+	ref := SecurityRef{ID: s.text("id"), Credential: s.text("credential"), Passthrough: s.boolean("passthrough", false)}
+	if ref == (SecurityRef{}) {
+		return nil
+	}
+	if ref.ID == "" {
+		s.require("id")
+	}
+	return &ref
+}
+
+// defaultSecurity checks the references at service level.
+func (def *Definition) defaultSecurity(r *reader, o *object, s *server) {
+	for _, ref := range []struct {
+		field string
+		ref   *SecurityRef
+	}{{"server.defaultDownstreamSecurity.id", s.downstream}, {"server.defaultUpstreamSecurity.id", s.upstream}, {"upstream.security.id", def.Backend.Security}} {
+		if ref.ref == nil || ref.ref.ID == "" || ref.ref == s.upstream && strings.HasPrefix(ref.field, "upstream") {
+			continue
+		}
+		if !def.HasScheme(ref.ref.ID) {
+			r.reject(o.find(ref.field), ref.field, "no security scheme has the id %q%s", shown(ref.ref.ID), suggest(ref.ref.ID, def.schemeIDs()))
+		}
+	}
+}
+
+// HasScheme tells whether a security scheme has this id. After WithUpstream it is worth asking for
+// Backend.Security: an upstreams document may name a scheme of the service's own.
+func (def *Definition) HasScheme(id string) bool {
+	return slices.ContainsFunc(def.SecuritySchemes, func(s SecurityScheme) bool { return s.ID == id })
+}
+
+func (def *Definition) schemeIDs() []string {
+	ids := make([]string, len(def.SecuritySchemes))
+	for i, s := range def.SecuritySchemes {
+		ids[i] = s.ID
+	}
+	return ids
+}
