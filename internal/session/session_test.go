@@ -91,7 +91,7 @@ func TestIDsTellNothing(t *testing.T) {
 }
 
 // Each character of an id is altered to each other one. Seen to fail with a decoder that is not strict (the last
-// character's spare bits) and with the tag left out.
+// character's spare bits) and with one that skips line ends.
 func TestA23_AlteredIDs(t *testing.T) {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=+/ \n\r\x00é"
 	s := sealer(t, secretA, secretB)
