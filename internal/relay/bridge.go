@@ -1,18 +1,288 @@
 package relay
 
 import (
+	"context"
+	"errors"
 	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
 )
 
-type bridges struct{ r *Relay }
+// Why a bridged session ended.
+var (
+	errEvicted = errors.New("session was dropped for newer ones")
+	errClosed  = errors.New("session was closed")
+	errUnused  = errors.New("session was unused for too long")
+	errEnded   = errors.New("backend ended its event stream")
+)
 
-func newBridges(r *Relay) *bridges                                                     { return &bridges{r} }
-func (b *bridges) serve(w http.ResponseWriter, req *http.Request, x *Exchange) Outcome { panic("x") }
-func (b *bridges) end(string, func(string, string) bool)                               {}
-func (b *bridges) close()                                                              {}
+// endpointTime bounds the wait for a backend's endpoint event, which is to be its first (2024-11-05, transports).
+const endpointTime = 30 * time.Second
 
-type clients struct{ r *Relay }
+// What is kept for a client without an open stream, and the calls it may have waiting.
+const (
+	maxQueued      = 256
+	maxQueuedBytes = 4 << 20
+	maxCalls       = 256
+)
 
-func newClients(r *Relay) *clients                       { return &clients{r} }
-func (b *clients) end(string, func(string, string) bool) {}
-func (b *clients) close()                                {}
+// bridge is one session: the backend's event stream and the clients' calls that wait for something on it.
+type bridge struct {
+	owner                      *bridges
+	id                         string
+	service, version, consumer string
+	backend                    *upstream.Backend
+	endpoint                   string // absolute URL, on the backend's own origin
+	resp                       *upstream.Response
+	events                     *wire.EventReader
+	ctx                        context.Context
+	cancel                     context.CancelCauseFunc
+	timer                      *time.Timer // ends the session when unused
+
+	mu     sync.Mutex
+	users  int
+	calls  map[string]*waiting // by raw id
+	newest *waiting
+	stream *waiting // the open GET; nil if there is none
+	queue  [][]byte // messages that found nobody
+	queued int      // bytes of them
+}
+
+// waiting is a client's exchange that messages can be given to.
+type waiting struct {
+	id       string // raw; empty for a GET
+	token    string // raw progress token; empty if there is none
+	events   bool   // takes messages besides its answer
+	messages chan message
+	gone     chan struct{} // closed when the exchange ended
+}
+
+type message struct {
+	data  []byte
+	final bool // the answer to the call
+}
+
+// open makes a session with the backend: its event stream, up to the endpoint event.
+func (bs *bridges) open(req *http.Request, x *Exchange) (*bridge, error) {
+	b := &bridge{owner: bs, service: x.Service, version: x.Version, consumer: x.Consumer, backend: x.Backend, calls: map[string]*waiting{}}
+	b.ctx, b.cancel = context.WithCancelCause(context.WithoutCancel(req.Context()))
+	up, err := outgoing(req, x, http.MethodGet, nil)
+	if err != nil {
+		b.cancel(err)
+		return nil, err
+	}
+	up.Header["Accept"] = []string{"text/event-stream"}
+	up.Header["Accept-Encoding"] = []string{"identity"}
+	up.Header.Del("Content-Type")
+	up.Decode, up.Idle = true, -1
+	// Until it is there, the session depends on the client that asks for it, and on a bound of its own.
+	stop := context.AfterFunc(req.Context(), func() { b.cancel(errClosed) })
+	defer stop()
+	limit := time.AfterFunc(endpointTime, func() { b.cancel(errUnused) })
+	defer limit.Stop()
+	if b.resp, err = b.backend.Do(b.ctx, up); err != nil {
+		b.cancel(err)
+		return nil, err
+	}
+	if err := b.findEndpoint(bs.relay.o.MaxMessage); err != nil {
+		b.resp.Body.Close()
+		b.cancel(err)
+		return nil, err
+	}
+	b.timer = time.AfterFunc(bs.relay.o.SessionIdle, b.expire)
+	return b, nil
+}
+
+// errNoEvents and errEndpoint are faults of a backend that does not speak HTTP+SSE as it should.
+var (
+	errNoEvents = errors.New("open session: the backend does not answer with an event stream")
+	errEndpoint = errors.New("open session: the backend's endpoint event is missing, or is not on its own origin")
+)
+
+func (b *bridge) findEndpoint(maxEvent int) error {
+	if b.resp.Status != http.StatusOK || mediaType(b.resp.Header) != "text/event-stream" {
+		return errNoEvents
+	}
+	b.events = wire.NewEventReader(b.resp.Body, maxEvent)
+	for {
+		ev, err := b.events.Next()
+		if err != nil {
+			return err
+		}
+		if ev.Comment {
+			continue
+		}
+		if string(ev.Name) != "endpoint" {
+			return errEndpoint
+		}
+		base := b.backend.URL(b.resp.Instance)
+		u, err := base.Parse(string(ev.Data))
+		// A foreign endpoint would send the client's messages, and the service's credential, to whom the backend likes.
+		if err != nil || u.User != nil || u.Opaque != "" || !upstream.SameOrigin(u, base) {
+			return errEndpoint
+		}
+		u.Fragment, u.RawFragment = "", ""
+		b.endpoint = u.String()
+		return nil
+	}
+}
+
+// read gives out what the backend sends, until its stream ends.
+func (b *bridge) read() {
+	defer b.resp.Body.Close()
+	for {
+		ev, err := b.events.Next()
+		if err != nil {
+			b.end(errEnded)
+			return
+		}
+		if len(ev.Data) > 0 && (ev.Name == nil || string(ev.Name) == "message") && wire.Valid(ev.Data) {
+			b.give(append([]byte(nil), ev.Data...))
+		}
+	}
+}
+
+// give hands a message to whom it is for: an answer to the call that waits for it, progress to the call it is of, other
+// messages to the open stream, else to the newest call, else to the queue.
+func (b *bridge) give(data []byte) {
+	m := message{data: data}
+	fields := gjson.GetManyBytes(data, "id", "method", "params.progressToken")
+	id, method, token := fields[0].Raw, fields[1].Str, fields[2].Raw
+	b.mu.Lock()
+	var to *waiting
+	switch {
+	case !fields[1].Exists():
+		if to = b.calls[id]; to == nil {
+			b.mu.Unlock()
+			return // nobody waits for it any more
+		}
+		m.final = true
+		b.forget(to)
+	case method == wire.NotificationProgress:
+		for _, c := range b.calls {
+			if c.events && c.token != "" && c.token == token {
+				to = c
+			}
+		}
+	}
+	if to == nil {
+		if to = b.stream; to == nil && b.newest != nil && b.newest.events {
+			to = b.newest
+		}
+	}
+	if to == nil {
+		b.enqueue(data)
+	}
+	b.mu.Unlock()
+	if to == nil {
+		return
+	}
+	select {
+	case to.messages <- m:
+	case <-to.gone:
+	case <-b.ctx.Done():
+	}
+}
+
+// enqueue keeps a message for the next stream; the oldest go where they are too many. The lock is held.
+func (b *bridge) enqueue(data []byte) {
+	b.queue = append(b.queue, data)
+	b.queued += len(data)
+	for len(b.queue) > maxQueued || b.queued > maxQueuedBytes && len(b.queue) > 1 {
+		b.queued -= len(b.queue[0])
+		b.queue = b.queue[1:]
+	}
+}
+
+// wait registers a call; false if its id is taken or too many wait.
+func (b *bridge) wait(c *waiting) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.calls[c.id] != nil || len(b.calls) >= maxCalls {
+		return false
+	}
+	b.calls[c.id] = c
+	b.newest = c
+	return true
+}
+
+// forget is wait's end. The lock is held. waited tells whether the call was still without an answer.
+func (b *bridge) forget(c *waiting) (waited bool) {
+	if waited = b.calls[c.id] == c; waited {
+		delete(b.calls, c.id)
+	}
+	if b.newest == c {
+		b.newest = nil
+		for _, other := range b.calls {
+			b.newest = other
+		}
+	}
+	return waited
+}
+
+// enter and leave count the exchanges of the session; without any it expires. A session that ended lets nobody in.
+func (b *bridge) enter() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ctx.Err() != nil {
+		return false
+	}
+	b.users++
+	b.timer.Stop()
+	return true
+}
+
+func (b *bridge) leave() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.users--; b.users == 0 && b.ctx.Err() == nil {
+		b.timer.Reset(b.owner.relay.o.SessionIdle)
+	}
+}
+
+func (b *bridge) expire() {
+	b.mu.Lock()
+	unused := b.users == 0
+	b.mu.Unlock()
+	if unused {
+		b.owner.remove(b)
+	}
+}
+
+// end ends the session; exchanges that wait are told. It takes no lock of bridges, whose eviction calls it.
+func (b *bridge) end(why error) {
+	if b.timer != nil {
+		b.timer.Stop()
+	}
+	b.cancel(why)
+	if why == errEnded || why == errClosed {
+		go b.owner.remove(b)
+	}
+}
+
+// post sends x's message to the backend's endpoint.
+func (b *bridge) post(req *http.Request, x *Exchange) (*upstream.Response, error) {
+	up, err := outgoing(req, x, http.MethodPost, x.Body)
+	if err != nil {
+		return nil, err
+	}
+	credential := strings.TrimPrefix(up.Path, "?") // that of the service may go in the query
+	if up.Path = b.endpoint; credential != "" {
+		sep := "?"
+		if strings.Contains(b.endpoint, "?") {
+			sep = "&"
+		}
+		up.Path += sep + credential
+	}
+	up.Header["Accept-Encoding"] = []string{"identity"}
+	up.Header["Content-Type"] = []string{"application/json"}
+	up.Header.Del(wire.HeaderLastEventID)
+	up.Decode = true
+	return b.backend.Do(req.Context(), up)
+}

@@ -60,7 +60,7 @@ func (r *Relay) events(w http.ResponseWriter, req *http.Request, x *Exchange, re
 // client opens for such, and on a modern subscription to them.
 func carriesNotices(req *http.Request, x *Exchange) notices {
 	if req.Method == http.MethodGet {
-		return notices{wanted: true}
+		return notices{wanted: !isInner(req)}
 	}
 	if x.Env != nil && x.Env.Method == wire.MethodListen && gjson.GetBytes(x.Env.Notifications, "toolsListChanged").Bool() {
 		return notices{true, append([]byte(nil), x.Env.ID...)}

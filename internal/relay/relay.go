@@ -15,11 +15,11 @@ import (
 type Options struct {
 	Sealer    *session.Sealer // makes what clients get to see of a backend's session ids; needed
 	KeepAlive time.Duration   // silence after which a stream gets a comment; 15 s, negative: never
-	// StreamIdle is how long a client may leave what was sent to it unread, and how long a client session of an HTTP+SSE
-	// backend may be unused; 5 min.
-	StreamIdle time.Duration
-	MaxMessage int // bytes of one message that has to be held: filtered, or bridged from HTTP+SSE; 16 MiB
-	Sessions   int // client sessions bridged to HTTP+SSE backends, and those of HTTP+SSE clients, each; 4096
+	// StreamIdle is how long a client may leave what was sent to it unread; 5 min.
+	StreamIdle  time.Duration
+	SessionIdle time.Duration // how long a client session bridged to an HTTP+SSE backend may be unused; 30 min
+	MaxMessage  int           // bytes of one message that has to be held: filtered, or bridged from HTTP+SSE; 16 MiB
+	Sessions    int           // client sessions bridged to HTTP+SSE backends, and those of HTTP+SSE clients, each; 4096
 }
 
 func (o *Options) defaults() {
@@ -28,6 +28,9 @@ func (o *Options) defaults() {
 	}
 	if o.StreamIdle <= 0 {
 		o.StreamIdle = 5 * time.Minute
+	}
+	if o.SessionIdle <= 0 {
+		o.SessionIdle = 30 * time.Minute
 	}
 	if o.MaxMessage <= 0 {
 		o.MaxMessage = 16 << 20

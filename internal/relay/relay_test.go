@@ -50,7 +50,10 @@ func newFrontOn(t testing.TB, uo upstream.Options, def registry.Backend, transpo
 	}
 	o.Sealer = f.sealer
 	f.relay = New(o)
-	f.Server = httptest.NewServer(http.HandlerFunc(f.serve(transport)))
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", f.serve(transport))
+	mux.HandleFunc("/sse", f.serveSSE(transport))
+	f.Server = httptest.NewServer(mux)
 	t.Cleanup(func() {
 		f.relay.Close()
 		f.Server.Close()
@@ -58,6 +61,31 @@ func newFrontOn(t testing.TB, uo upstream.Options, def registry.Backend, transpo
 		ups.Close()
 	})
 	return f
+}
+
+// serveSSE is the front for HTTP+SSE clients: GET /sse, and POST /sse?session=….
+func (f *front) serveSSE(transport registry.Transport) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		if req.Method == http.MethodPost {
+			body, _ := io.ReadAll(req.Body)
+			var env wire.Envelope
+			if err := wire.Scan(body, &env); err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+				return
+			}
+			f.relay.PostSSE(w, req, req.URL.Query().Get("session"), "svc", "", "alice", body, &env)
+			return
+		}
+		inner := f.serve(transport)
+		f.relay.ServeSSE(w, req, SSEClient{
+			Service: "svc", Consumer: "alice",
+			Endpoint: func(session string) string { return "/sse?session=" + session },
+			Handle: func(w http.ResponseWriter, req *http.Request, body []byte) {
+				req.Body = io.NopCloser(bytes.NewReader(body))
+				inner(w, req)
+			},
+		})
+	}
 }
 
 func (f *front) serve(transport registry.Transport) http.HandlerFunc {

@@ -136,6 +136,9 @@ func (s *stream) changed() {
 func (s *stream) write(p []byte, between bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.open {
+		return errCut
+	}
 	s.send(p)
 	s.between = between
 	if between && s.pending.Load() {
@@ -209,7 +212,7 @@ func (s *stream) failed(err error) {
 // client leaves or the stream is cut. subscription is the raw id of a modern subscriptions/listen, else nil.
 func (r *Relay) Idle(w http.ResponseWriter, req *http.Request, x *Exchange, first, subscription []byte) Outcome {
 	ctx, cancel := context.WithCancelCause(req.Context())
-	s := r.stream(ctx, cancel, w, http.StatusOK, x, notices{true, subscription})
+	s := r.stream(ctx, cancel, w, http.StatusOK, x, notices{!isInner(req), subscription})
 	defer s.close()
 	if first != nil {
 		s.write(wire.AppendEvent(nil, "", "message", first), true)

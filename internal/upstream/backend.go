@@ -53,8 +53,8 @@ type Request struct {
 	Stream bool
 	// Decode undoes gzip and deflate, within the limit on the size. Else the body comes as the backend encoded it.
 	Decode bool
-	// Timeout, if not zero, replaces the backend's.
-	Timeout time.Duration
+	// Timeout, if not zero, replaces the backend's; Idle replaces StreamIdle, a negative one lifts it.
+	Timeout, Idle time.Duration
 }
 
 // Response is an answer. Body is to be closed; reading it fails with an *Error. Body must not be read and closed at once.
@@ -99,17 +99,8 @@ func (b *Backend) Instances() []InstanceState {
 // Naming tells whether the backend is a naming service, so that answers name an instance to pin.
 func (b *Backend) Naming() bool { return b.set != nil }
 
-// Origin is the backend's own scheme://host:port, for the instance given where it is a naming service.
-func (b *Backend) Origin(instance string) string {
-	if b.base == nil {
-		return ""
-	}
-	u := *b.base
-	if b.set != nil {
-		u.Host = instance
-	}
-	return origin(&u)
-}
+// Timeout is how long a call may take to its first byte.
+func (b *Backend) Timeout() time.Duration { return b.timeout }
 
 // URL is the backend's own URL with the instance given, for resolving what the backend writes relative to it.
 func (b *Backend) URL(instance string) *url.URL {
@@ -153,7 +144,11 @@ func (b *Backend) attempts(c *clock, r *Request) (*Response, *Error) {
 			}
 			return nil, err
 		}
-		if !mayReceive(r.SecretHosts, hostPort(u), b.ref, b.u.o.Namespace) {
+		var ref *registry.BackendRef
+		if in != nil {
+			ref = b.ref
+		}
+		if !mayReceive(r.SecretHosts, hostPort(u), ref, b.u.o.Namespace) {
 			return nil, &Error{Kind: Blocked, detail: "a credential of this call may not be sent to " + hostPort(u)}
 		}
 		resp, err := b.exchange(c, r, u)
@@ -168,7 +163,7 @@ func (b *Backend) attempts(c *clock, r *Request) (*Response, *Error) {
 			return nil, err
 		}
 		in.refused(time.Now())
-		if last = err; r.Instance != "" {
+		if last = err; r.Instance != "" || isAbsolute(r.Path) {
 			break
 		}
 		tried = append(tried, in)
@@ -181,14 +176,13 @@ func (b *Backend) target(c *clock, r *Request, tried []*instance) (*url.URL, *in
 	bad := func(err error) (*url.URL, *instance, *Error) {
 		return nil, nil, &Error{Kind: Protocol, detail: "request URL", err: err}
 	}
-	absolute := len(r.Path) > 4 && strings.EqualFold(r.Path[:4], "http") && strings.Contains(r.Path, "://")
 	switch {
-	case absolute:
+	case isAbsolute(r.Path):
 		u, err := parseTarget(r.Path)
 		if err != nil {
 			return bad(err)
 		}
-		return keyless(u, nil)
+		return keyless(u, b.known(u))
 	case b.base == nil:
 		return bad(errors.New("is relative, but the service has no backend of its own"))
 	}
@@ -214,6 +208,14 @@ func (b *Backend) target(c *clock, r *Request, tried []*instance) (*url.URL, *in
 	at := *u
 	at.Host = in.address
 	return keyless(&at, in)
+}
+
+// known gives the instance that an absolute URL names; nil for any other address.
+func (b *Backend) known(u *url.URL) *instance {
+	if b.set == nil || u.Scheme != b.ref.Scheme {
+		return nil
+	}
+	return b.set.picker.Load().find(hostPort(u))
 }
 
 // keyless refuses a URL that carries one of the proxy's own keys.

@@ -80,9 +80,16 @@ func (b *Backend) response(c *clock, r *Request, resp *http.Response) (*Response
 	}
 	if r.Stream {
 		by.idle = b.u.o.StreamIdle
+		if r.Idle != 0 {
+			by.idle = r.Idle
+		}
 		by.events = events && coding == ""
 		by.lineStart = true
-		c.timer.Reset(by.idle)
+		if by.idle > 0 {
+			c.timer.Reset(by.idle)
+		} else {
+			c.timer.Stop()
+		}
 	}
 	out.Body = by
 	return out, nil

@@ -32,6 +32,12 @@ func parseTarget(raw string) (*url.URL, error) {
 	return u, nil
 }
 
+// isAbsolute tells an absolute URL from a path.
+func isAbsolute(path string) bool {
+	scheme, _, ok := strings.Cut(path, "://")
+	return ok && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
+}
+
 // join puts path (path?query, or ?query alone) behind base's own. An empty one is base itself, unchanged.
 func join(base *url.URL, path string) (*url.URL, error) {
 	if path == "" {

@@ -194,6 +194,9 @@ func ensureSlash(p string) string {
 	return "/" + p
 }
 
+// SameOrigin tells whether two URLs have the same scheme, host and port.
+func SameOrigin(a, b *url.URL) bool { return origin(a) == origin(b) }
+
 // origin is what two URLs of one service have in common: scheme, host and port, in one spelling.
 func origin(u *url.URL) string { return u.Scheme + "://" + hostPort(u) }
 

@@ -1,0 +1,164 @@
+package relay
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
+)
+
+// bridges holds the sessions of Streamable HTTP clients with backends that speak HTTP+SSE (2024-11-05). Such a session is
+// an open socket: it lives in this replica, and another one, or this one after a restart, answers 404 for it.
+type bridges struct {
+	relay *Relay
+
+	mu     sync.Mutex
+	lru    *simplelru.LRU[string, *bridge] // by the id that is sealed into the client's
+	closed bool
+	wg     sync.WaitGroup // readers, and messages that nobody waits for
+}
+
+func newBridges(r *Relay) *bridges {
+	bs := &bridges{relay: r}
+	// The only error is a size below 1.
+	bs.lru, _ = simplelru.NewLRU(r.o.Sessions, func(_ string, b *bridge) { b.end(errEvicted) })
+	return bs
+}
+
+func (bs *bridges) get(id string) *bridge {
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	b, _ := bs.lru.Get(id)
+	return b
+}
+
+// add makes b findable and starts reading for it; false if the relay is closed.
+func (bs *bridges) add(b *bridge) bool {
+	b.id = rand.Text()
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	if bs.closed {
+		return false
+	}
+	bs.lru.Add(b.id, b)
+	bs.wg.Go(b.read)
+	return true
+}
+
+func (bs *bridges) remove(b *bridge) {
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	if b.id != "" {
+		bs.lru.Remove(b.id)
+	}
+}
+
+func (bs *bridges) end(service string, match func(consumer, version string) bool) {
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	for _, b := range bs.lru.Values() {
+		if b.service == service && (match == nil || match(b.consumer, b.version)) {
+			bs.lru.Remove(b.id)
+		}
+	}
+}
+
+func (bs *bridges) close() {
+	bs.mu.Lock()
+	bs.closed = true
+	bs.lru.Purge()
+	bs.mu.Unlock()
+	bs.wg.Wait()
+}
+
+// background runs something that outlives its exchange, unless the relay is closed.
+func (bs *bridges) background(f func()) {
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	if !bs.closed {
+		bs.wg.Go(f)
+	}
+}
+
+// serve carries one exchange of a bridged session.
+func (bs *bridges) serve(w http.ResponseWriter, req *http.Request, x *Exchange) Outcome {
+	if x.id() != nil && x.Env.Method == wire.MethodInitialize {
+		return bs.initialize(w, req, x)
+	}
+	if x.Session == nil {
+		if req.Method == http.MethodPost {
+			// Legacy words for a modern client, too: they make it fall back to initialize.
+			return refuse(w, req, x, wire.NoSession, "")
+		}
+		return refuse(w, req, x, wire.MethodNotAllowed, "")
+	}
+	b := bs.get(x.Session.Backend)
+	if b == nil || b.service != x.Service || b.version != x.Version || b.consumer != x.Consumer {
+		return lost(w, req, x)
+	}
+	if !b.enter() {
+		return lost(w, req, x)
+	}
+	defer b.leave()
+	switch {
+	case req.Method == http.MethodGet:
+		return b.listen(w, req, x)
+	case req.Method == http.MethodDelete:
+		b.end(errClosed)
+		w.WriteHeader(http.StatusNoContent)
+		return Outcome{Status: http.StatusNoContent}
+	case x.id() != nil:
+		return b.call(w, req, x)
+	}
+	return b.tell(w, req, x)
+}
+
+// initialize opens a session with the backend and carries the client's first call.
+func (bs *bridges) initialize(w http.ResponseWriter, req *http.Request, x *Exchange) Outcome {
+	b, err := bs.open(req, x)
+	if err != nil {
+		return refuseError(w, req, x, err)
+	}
+	if !bs.add(b) {
+		b.resp.Body.Close()
+		b.end(errClosed)
+		return refuse(w, req, x, wire.BackendUnavailable, "")
+	}
+	b.enter()
+	defer b.leave()
+	if err := bs.relay.seal(w.Header(), x, b.id, ""); err != nil {
+		b.end(errClosed)
+		return refuseError(w, req, x, err)
+	}
+	o := b.call(w, req, x)
+	if o.Status != http.StatusOK || o.Err != nil {
+		b.end(errClosed) // the client does not know the session
+	}
+	return o
+}
+
+// cancelTime bounds telling a backend that nobody waits for a call any more.
+const cancelTime = 5 * time.Second
+
+// cancelled tells the backend in the background that the client of x went away.
+func (b *bridge) cancelled(req *http.Request, x *Exchange) {
+	params := append([]byte(`{"requestId":`), x.id()...)
+	params = append(params, `,"reason":"the client went away"}`...)
+	note := *x
+	note.Body = wire.AppendNotification(nil, wire.NotificationCancelled, params)
+	note.Env = nil
+	header := req.Header.Clone()
+	b.owner.background(func() {
+		ctx, cancel := context.WithTimeout(b.ctx, cancelTime)
+		defer cancel()
+		resp, err := b.post((&http.Request{Header: header}).WithContext(ctx), &note)
+		if err == nil {
+			resp.Body.Close()
+		}
+	})
+}

@@ -1,0 +1,255 @@
+package relay
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
+)
+
+// SSEClient is a client that speaks the HTTP+SSE transport of 2024-11-05: it holds one event stream open, on which
+// everything comes back, and posts its messages to an endpoint that the stream names.
+type SSEClient struct {
+	Service, Version, Consumer string
+	// Endpoint gives the path, and query, where the messages of a session are posted.
+	Endpoint func(session string) string
+	// Handle treats one message as if it had come over Streamable HTTP: a POST with body; a GET without one, for the
+	// stream of what the server sends of its own accord; a DELETE at the end. req is made for it: the header is the
+	// client's own, with the session id that Handle gave in answer to initialize; its context ends with the session.
+	Handle func(w http.ResponseWriter, req *http.Request, body []byte)
+	Cut    <-chan struct{} // as in Exchange
+}
+
+// maxInFlight is how many messages of one HTTP+SSE client may be at work at once.
+const maxInFlight = 64
+
+// clients holds the HTTP+SSE clients that are connected.
+type clients struct {
+	relay *Relay
+	mu    sync.Mutex
+	byID  map[string]*sseClient
+}
+
+func newClients(r *Relay) *clients { return &clients{relay: r, byID: map[string]*sseClient{}} }
+
+type sseClient struct {
+	SSEClient
+	stream *stream
+	first  *http.Request // that opened the stream
+
+	mu       sync.Mutex
+	session  string // what Handle gave for Mcp-Session-Id
+	inFlight map[string]context.CancelFunc
+	busy     int
+	listens  bool
+	ended    bool
+	wg       sync.WaitGroup
+}
+
+// end ends the clients of a service, as far as match agrees.
+func (cs *clients) end(service string, match func(consumer, version string) bool) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for _, c := range cs.byID {
+		if c.Service == service && (match == nil || match(c.Consumer, c.Version)) {
+			c.stream.end()
+		}
+	}
+}
+
+type innerKey struct{}
+
+// isInner tells a request that was made for an HTTP+SSE client: notices of changed tools go on its one stream.
+func isInner(req *http.Request) bool { return req.Context().Value(innerKey{}) != nil }
+
+// ServeSSE serves the event stream of an HTTP+SSE client, until it leaves or is cut.
+func (r *Relay) ServeSSE(w http.ResponseWriter, req *http.Request, client SSEClient) Outcome {
+	x := &Exchange{Service: client.Service, Version: client.Version, Consumer: client.Consumer, Cut: client.Cut}
+	c := &sseClient{SSEClient: client, first: req, inFlight: map[string]context.CancelFunc{}}
+	ctx, cancel := context.WithCancelCause(req.Context())
+	ctx = context.WithValue(ctx, innerKey{}, true)
+	id := rand.Text()
+	cs := r.clients
+	cs.mu.Lock()
+	if len(cs.byID) >= r.o.Sessions {
+		cs.mu.Unlock()
+		cancel(nil)
+		return refuse(w, req, x, wire.TooManyRequests, "Too many HTTP+SSE sessions: try again later, or use Streamable HTTP")
+	}
+	c.stream = r.stream(ctx, cancel, w, http.StatusOK, x, notices{wanted: true})
+	cs.byID[id] = c
+	cs.mu.Unlock()
+	c.stream.write(wire.AppendEvent(nil, "", "endpoint", []byte(client.Endpoint(id))), true)
+	<-ctx.Done()
+	cs.mu.Lock()
+	delete(cs.byID, id)
+	cs.mu.Unlock()
+	c.finish()
+	c.stream.close()
+	o := Outcome{Status: http.StatusOK, Bytes: c.stream.sent(), Reason: reasonGone}
+	if c.stream.cut() {
+		o.Reason = reasonCut
+	}
+	return o
+}
+
+// PostSSE takes a message that an HTTP+SSE client posted for a session. The answer goes on the session's stream; w gets
+// 202, or a refusal. env is the scan of body, both are the caller's again when PostSSE returns.
+func (r *Relay) PostSSE(w http.ResponseWriter, req *http.Request, session, service, version, consumer string, body []byte, env *wire.Envelope) Outcome {
+	x := &Exchange{Service: service, Version: version, Consumer: consumer, Env: env}
+	cs := r.clients
+	cs.mu.Lock()
+	c := cs.byID[session]
+	cs.mu.Unlock()
+	if c == nil || c.Service != service || c.Version != version || c.Consumer != consumer {
+		return lost(w, req, x)
+	}
+	m := &posted{client: c, req: c.inner(http.MethodPost, req.Header), body: append([]byte(nil), body...), method: env.Method}
+	if id := x.id(); id != nil {
+		m.id = string(id)
+	}
+	if env.Method == wire.NotificationCancelled {
+		m.cancels = string(env.CancelID)
+	}
+	if !c.begin(m) {
+		return refuse(w, req, x, wire.TooManyRequests, "")
+	}
+	if m.id != "" {
+		go m.run()
+	} else {
+		m.run() // in order: what comes after "initialized" may rely on it
+	}
+	w.WriteHeader(http.StatusAccepted)
+	return Outcome{Status: http.StatusAccepted}
+}
+
+// inner makes a request for Handle.
+func (c *sseClient) inner(method string, header http.Header) *http.Request {
+	req := c.first.Clone(c.stream.ctx)
+	req.Method, req.Header, req.Body, req.ContentLength = method, header.Clone(), http.NoBody, 0
+	req.Header["Accept"] = []string{"application/json, text/event-stream"}
+	req.Header.Del("Accept-Encoding")
+	if method == http.MethodPost {
+		req.Header["Content-Type"] = []string{"application/json"}
+	}
+	req.Header.Del(wire.HeaderSession)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session != "" {
+		req.Header[wire.HeaderSession] = []string{c.session}
+	}
+	return req
+}
+
+// posted is a message on its way through Handle.
+type posted struct {
+	client  *sseClient
+	req     *http.Request
+	body    []byte
+	method  string
+	id      string // raw; empty if it is no call
+	cancel  context.CancelFunc
+	cancels string // raw id of the call that it cancels
+}
+
+// begin counts a message in; false if there are too many, one of its id is at work, or the session ended.
+func (c *sseClient) begin(m *posted) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended || c.busy >= maxInFlight || m.id != "" && c.inFlight[m.id] != nil {
+		return false
+	}
+	c.busy++
+	c.wg.Add(1)
+	ctx, cancel := context.WithCancel(m.req.Context())
+	m.req, m.cancel = m.req.WithContext(ctx), cancel
+	if m.id != "" {
+		c.inFlight[m.id] = cancel
+	}
+	return true
+}
+
+func (m *posted) run() {
+	c := m.client
+	defer c.wg.Done()
+	defer m.cancel()
+	s := newSink(c, m.id)
+	c.Handle(s, m.req, m.body)
+	status, answered := s.finish()
+	c.mu.Lock()
+	c.busy--
+	delete(c.inFlight, m.id)
+	if cancel := c.inFlight[m.cancels]; cancel != nil {
+		cancel()
+	}
+	if id := s.header.Get(wire.HeaderSession); id != "" && status < 300 {
+		c.session = id
+	}
+	listen := m.method == wire.NotificationInitialized && status < 300 && c.session != "" && !c.listens && !c.ended
+	if listen {
+		c.listens = true
+		c.wg.Add(1)
+	}
+	had := m.req.Header.Get(wire.HeaderSession) != ""
+	c.mu.Unlock()
+	if listen {
+		go c.listen()
+	}
+	if m.id != "" && !answered && m.req.Context().Err() == nil {
+		e := wire.BackendUnavailable.Error(false, "The call was not answered")
+		c.stream.write(wire.AppendEvent(nil, "", "message", e.Append(nil, []byte(m.id))), true)
+	}
+	if status == http.StatusNotFound && had && m.method != "" {
+		c.stream.end() // the session behind is gone: the client is to connect anew
+	}
+}
+
+// listen brings what the server sends of its own accord, for as long as Handle gives streams.
+func (c *sseClient) listen() {
+	defer c.wg.Done()
+	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
+		began := time.Now()
+		s := newSink(c, "")
+		c.Handle(s, c.inner(http.MethodGet, c.first.Header), nil)
+		if status, _ := s.finish(); status != http.StatusOK {
+			return
+		}
+		if time.Since(began) > time.Minute {
+			pause = time.Second
+		}
+		select {
+		case <-c.stream.ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// finish ends what is at work, and then the session behind.
+func (c *sseClient) finish() {
+	c.mu.Lock()
+	c.ended = true
+	session := c.session
+	c.mu.Unlock()
+	c.wg.Wait()
+	if session == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.stream.ctx), cancelTime)
+	defer cancel()
+	s := newSink(c, "")
+	c.Handle(s, c.inner(http.MethodDelete, c.first.Header).WithContext(ctx), nil)
+	s.finish()
+}
+
+// close ends all clients; their handlers return soon after.
+func (cs *clients) close() {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for _, c := range cs.byID {
+		c.stream.end()
+	}
+}

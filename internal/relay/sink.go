@@ -1,0 +1,102 @@
+package relay
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
+)
+
+// sink is the http.ResponseWriter that answers for an HTTP+SSE client go into: the messages in it, whether it is JSON or
+// an event stream, become events of the client's one stream. It is for one goroutine.
+type sink struct {
+	client   *sseClient
+	id       string // raw id of the call that is answered; empty for none
+	header   http.Header
+	status   int
+	events   bool
+	body     bytes.Buffer   // of an answer that is one message
+	pipe     *io.PipeWriter // to the reader of an event stream
+	done     chan struct{}  // closed when that reader ended
+	answered bool
+}
+
+func newSink(c *sseClient, id string) *sink { return &sink{client: c, id: id, header: http.Header{}} }
+
+func (s *sink) Header() http.Header { return s.header }
+
+func (s *sink) WriteHeader(status int) {
+	if s.status != 0 || status < 200 {
+		return
+	}
+	s.status = status
+	if s.events = mediaType(s.header) == "text/event-stream"; !s.events {
+		return
+	}
+	r, w := io.Pipe()
+	s.pipe, s.done = w, make(chan struct{})
+	go s.read(r)
+}
+
+// Flush is there because streams ask for it; events are written as they come anyway.
+func (s *sink) Flush() {
+	if s.status == 0 {
+		s.WriteHeader(http.StatusOK)
+	}
+}
+
+var errTooLarge = errors.New("answer is too large for one event")
+
+func (s *sink) Write(p []byte) (int, error) {
+	s.Flush()
+	if s.events {
+		return s.pipe.Write(p)
+	}
+	if s.body.Len()+len(p) > s.client.stream.relay.o.MaxMessage {
+		return 0, errTooLarge
+	}
+	return s.body.Write(p)
+}
+
+// read takes the events of an answer apart. Their ids are not handed on: this transport cannot resume.
+func (s *sink) read(r *io.PipeReader) {
+	defer close(s.done)
+	events := wire.NewEventReader(r, s.client.stream.relay.o.MaxMessage)
+	for {
+		ev, err := events.Next()
+		if err == nil && len(ev.Data) > 0 {
+			err = s.give(ev.Data)
+		}
+		if err != nil {
+			r.CloseWithError(err)
+			return
+		}
+	}
+}
+
+// give writes a message on the client's stream.
+func (s *sink) give(data []byte) error {
+	if s.id != "" && !s.answered && !gjson.GetBytes(data, "method").Exists() {
+		s.answered = gjson.GetBytes(data, "id").Raw == s.id
+	}
+	return s.client.stream.write(wire.AppendEvent(nil, "", "message", data), true)
+}
+
+// finish ends the answer and tells its status, and whether the call was answered.
+func (s *sink) finish() (status int, answered bool) {
+	switch {
+	case s.events:
+		s.pipe.Close()
+		<-s.done
+	case s.id != "" && s.body.Len() > 0 && wire.Valid(s.body.Bytes()) && gjson.GetBytes(s.body.Bytes(), "id").Raw == s.id:
+		s.give(s.body.Bytes())
+	}
+	if s.status == 0 {
+		s.status = http.StatusOK
+	}
+	return s.status, s.answered
+}
