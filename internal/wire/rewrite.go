@@ -117,6 +117,7 @@ func (p *splicer) parts(i int, part func(i int) (end int, keep bool)) int {
 		if end < 0 {
 			return -1
 		}
+		bare := end
 		if end = p.space(end); end >= len(b) {
 			return p.fail(end, whyEnd)
 		}
@@ -127,6 +128,8 @@ func (p *splicer) parts(i int, part func(i int) (end int, keep bool)) int {
 		switch {
 		case keep:
 			kept = true
+		case kept && last:
+			p.cut(comma, bare, "") // the closing bracket stays on its line
 		case kept:
 			p.cut(comma, end, "")
 		case last:

@@ -95,7 +95,7 @@ func TestRewriterTouchesOnlyWhatItMust(t *testing.T) {
 		{"no result of the modern era", private, `{"result":{"tools":[]}}`, `{"result":{"tools":[]}}`},
 		{"not in the content", private, `{"result":{"contents":[{"cacheScope":"public"}]}}`, `{"result":{"contents":[{"cacheScope":"public"}]}}`},
 		{"instructions first", drop, `{"result":{"instructions":"use d","serverInfo":{}}}`, `{"result":{"serverInfo":{}}}`},
-		{"instructions last", drop, `{"result":{"serverInfo":{} , "instructions":"use d" }}`, `{"result":{"serverInfo":{} }}`},
+		{"instructions last", drop, `{"result":{"serverInfo":{} , "instructions":"use d" }}`, `{"result":{"serverInfo":{}  }}`},
 		{"instructions alone", drop, `{"result":{ "instructions":"use d" }}`, `{"result":{}}`},
 		{"instructions in another case", drop, `{"result":{"Instructions":"use d","x":1}}`, `{"result":{"x":1}}`},
 		{"all at once", all, `{"result":{"ttlMs":5,"instructions":"d","tools":[{"name":"d"}]}}`, `{"result":{"ttlMs":5,"tools":[],"cacheScope":"private"}}`},
