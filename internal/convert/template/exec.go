@@ -428,7 +428,7 @@ func (e *exec) text(v Value) (string, error) {
 		if !ok {
 			return "", errMemory
 		}
-		return string(b), e.grow(2 * len(b))
+		return textOf(b), e.grow(2 * len(b))
 	}
 	s := v.Text()
 	return s, e.grow(len(s))

@@ -14,7 +14,7 @@ func defineJSON(define definer) {
 		if !ok {
 			return Value{}, errMemory
 		}
-		return Value{kind: KindString, flags: asJSON, s: string(b)}, e.grow(2 * len(b))
+		return Value{kind: KindString, flags: asJSON, s: textOf(b)}, e.grow(2 * len(b))
 	}
 	define("toJson mustToJson toRawJson mustToRawJson", 1, 1, made, toJSON)
 	define("toPrettyJson mustToPrettyJson", 1, 1, made, func(e *exec, a []Value) (Value, error) {
@@ -26,7 +26,7 @@ func defineJSON(define definer) {
 		if !ok {
 			return Value{}, errMemory
 		}
-		v.s = string(b)
+		v.s = textOf(b)
 		return v, e.grow(2 * len(b))
 	})
 	define("fromJson", 1, 1, made, func(e *exec, a []Value) (Value, error) {
@@ -134,7 +134,7 @@ func runGJSON(e *exec, a []Value) (Value, error) {
 			if err := e.grow(len(b)); err != nil {
 				return Value{}, err
 			}
-			e.json = string(b)
+			e.json = textOf(b)
 		}
 	}
 	if names, ok := plainGJSON(path); ok && e.root.kind == KindObject {

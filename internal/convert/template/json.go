@@ -31,8 +31,11 @@ const hasEscape = 1 << 31
 // ParseJSON reads one JSON value (RFC 8259), nothing after it but white space. The value refers to raw, which must not
 // change while the value is in use. Errors say the position in bytes; depth is limited to 512, values to 4 Mi.
 func ParseJSON(raw []byte) (Value, error) {
-	return parseJSON(unsafe.String(unsafe.SliceData(raw), len(raw)))
+	return parseJSON(textOf(raw))
 }
+
+// textOf is b as a string without a copy: b must not change any more.
+func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 func parseJSON(raw string) (Value, error) {
 	if len(raw) >= math.MaxInt32 {
@@ -43,7 +46,7 @@ func parseJSON(raw string) (Value, error) {
 	if i < len(raw) && raw[i] != '{' && raw[i] != '[' {
 		d.nodes = make([]node, 0, 1)
 	} else {
-		d.nodes = make([]node, 0, len(raw)/12+8)
+		d.nodes = make([]node, 0, min(len(raw)/6+8, 1<<16)) // more than most need; append does the rest
 	}
 	if err := d.parse(i); err != nil {
 		return Value{}, err
@@ -182,35 +185,55 @@ func (d *document) key(i int) (int, error) {
 func (d *document) str(i int) (int, error) {
 	raw := d.raw
 	start, mark := i, uint32(0)
-	for i++; i < len(raw); i++ {
-		switch c := raw[i]; {
-		case c == '"':
+	for i++; ; {
+		for i < len(raw) && ordinary[raw[i]] {
+			i++
+		}
+		if i >= len(raw) {
+			return i, errShort
+		}
+		switch raw[i] {
+		case '"':
 			d.nodes = append(d.nodes, node{uint32(start), uint32(i+1) | mark})
 			return i + 1, nil
-		case c < ' ':
-			return i, bad(raw, i)
-		case c == '\\':
+		case '\\':
 			mark = hasEscape
-			i++
-			if i >= len(raw) {
-				return i, errShort
+			end, err := escapeEnd(raw, i+1)
+			if err != nil {
+				return end, err
 			}
-			switch raw[i] {
-			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-			case 'u':
-				if len(raw)-i < 5 {
-					return i, errShort
-				}
-				if _, ok := hex4(raw[i+1:]); !ok {
-					return i, bad(raw, i)
-				}
-				i += 4
-			default:
-				return i, bad(raw, i)
-			}
+			i = end
+		default:
+			return i, bad(raw, i)
 		}
 	}
-	return i, errShort
+}
+
+// ordinary are the bytes that a string literal may hold as they are.
+var ordinary = func() (t [256]bool) {
+	for c := ' '; c < 256; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
+
+// escapeEnd gives the end of the escape sequence whose backslash stands before i.
+func escapeEnd(raw string, i int) (int, error) {
+	if i >= len(raw) {
+		return i, errShort
+	}
+	switch raw[i] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return i + 1, nil
+	case 'u':
+		if len(raw)-i < 5 {
+			return i, errShort
+		}
+		if _, ok := hex4(raw[i+1:]); ok {
+			return i + 5, nil
+		}
+	}
+	return i, bad(raw, i)
 }
 
 // scalarEnd gives the end of the number, true, false or null at i.

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -129,8 +130,7 @@ func FuzzA31_ArgumentsStayInTheirPlace(f *testing.F) {
 		if err := json.Unmarshal(out, &body); err != nil {
 			t.Fatalf("%s: %v", out, err)
 		}
-		clean := func(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
-		if len(clean(a)) == len(a) && (body.A != a || body.E != a) {
+		if utf8.ValidString(a) && (body.A != a || body.E != a) {
 			t.Fatalf("%s does not hold %q", out, a)
 		}
 	})
