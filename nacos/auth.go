@@ -18,6 +18,8 @@ const (
 	loginTimeout = 5 * time.Second
 	// A refused login is tried again soon enough to be back within 5 s of being mended, and no faster than that.
 	loginRetry = 3 * time.Second
+	// One that nobody answered is tried again this soon.
+	loginUnreached = 500 * time.Millisecond
 	// A token that the server refuses is replaced once it is this old. Younger ones are not: then it is a right
 	// that is missing, not the token.
 	tokenSettles = 2 * time.Second
@@ -104,8 +106,11 @@ func (a *authenticator) refused(ctx context.Context, cred credential) bool {
 	if now.Sub(a.issued) < tokenSettles || now.Before(a.distrust) {
 		return false
 	}
+	if a.login(ctx, now) != nil {
+		return false // gRPC answers some seconds before HTTP does: not to be held against the next attempt
+	}
 	a.distrust = now.Add(tokenDistrust)
-	return a.login(ctx, now) == nil
+	return true
 }
 
 // reconnected makes the next refusal count at once: the server may have been restarted with another key.
@@ -139,8 +144,9 @@ func (a *authenticator) login(ctx context.Context, now time.Time) error {
 	defer stop()
 	token, ttl, err := a.fetch(ctx)
 	if err != nil {
-		a.retry, a.lastErr = now.Add(loginRetry), err
+		a.retry, a.lastErr = now.Add(loginUnreached), err
 		if errors.Is(err, ErrForbidden) {
+			a.retry = now.Add(loginRetry)
 			a.token = ""
 			a.c.problem("login", fmt.Sprintf("login to Nacos as %q refused: check nacos.username and nacos.password", a.c.cfg.Username))
 		}

@@ -1,10 +1,8 @@
 package nacos_test
 
 import (
-	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"testing"
 	"time"
 
@@ -122,10 +120,3 @@ func TestDocuments(t *testing.T) {
 		t.Errorf("status: %+v", st)
 	}
 }
-
-func TestMain(m *testing.M) {
-	code := nacostest.Main(m)
-	os.Exit(code)
-}
-
-var _ = context.Background

@@ -16,7 +16,7 @@ const (
 	// that do not let us list.
 	relistenEvery = 30 * time.Second
 	listenChunk   = 3000 // documents per listen request: 10 MB is the limit, 150 bytes each are usual
-	forbiddenWait = 5 * time.Second
+	forbiddenWait = 2 * time.Second
 	maxReasks     = 5
 )
 
