@@ -31,6 +31,7 @@ func (a *App) follow(ctx context.Context) {
 			return
 		case <-synced:
 		}
+		a.log.Debug("source read", "after", time.Since(a.started).Round(time.Millisecond))
 		a.settle(ctx)
 		if ctx.Err() == nil {
 			a.log.Info("configuration read", "source", a.config.Source, "after", time.Since(a.started).Round(time.Millisecond))

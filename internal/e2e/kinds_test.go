@@ -53,9 +53,9 @@ func mcpBackend(t testing.TB) *httptest.Server {
 	return srv
 }
 
-// fourKinds publishes a service of each kind, all with tools named first and second, or add and echo.
-func fourKinds(t testing.TB, s *source) (api *recorder, backend *httptest.Server) {
-	api, backend = newRecorder(t, shop), mcpBackend(t)
+// ownKinds publishes the two kinds that our own documents define.
+func ownKinds(t testing.TB, s *source, api *recorder, backend *httptest.Server) {
+	t.Helper()
 	s.put(t, "proxy-services", "store.yaml", `
 server: {name: store}
 upstream: {url: "`+api.URL+`"}
@@ -71,13 +71,15 @@ tools:
     requestTemplate: {url: /items, method: GET}
 `)
 	s.put(t, "proxy-services", "tools.yaml", "upstream: {url: \""+backend.URL+"\", transport: streamable}\n")
+}
+
+// fourKinds publishes a service of each kind.
+func fourKinds(t testing.TB, s *source) (api *recorder, backend *httptest.Server) {
+	api, backend = newRecorder(t, shop), mcpBackend(t)
+	ownKinds(t, s, api, backend)
 	s.instance(t, "DEFAULT_GROUP", "api", api.address())
 	s.instance(t, "DEFAULT_GROUP", "mcp", backend.Listener.Addr().String())
-	triple(t, s, "11111111-1111-4111-8111-111111111111", "regstore", "http", "api", `{"tools":[
- {"name":"get_item","description":"one item","inputSchema":{"type":"object","properties":{"id":{"type":"integer"}},"required":["id"]}},
- {"name":"list_items","description":"all items","inputSchema":{"type":"object","properties":{"q":{"type":"string"}}}}],
- "toolsMeta":{"get_item":{"enabled":true,"templates":{"json-go-template":{"requestTemplate":{"url":"/items/{{.args.id}}","method":"GET"},"responseTemplate":{"body":"{{.name}} costs {{.price}}"}}}},
- "list_items":{"enabled":true,"templates":{"json-go-template":{"requestTemplate":{"url":"/items","method":"GET"},"argsPosition":{"q":"query"}}}}},"securitySchemes":[]}`)
+	triple(t, s, "11111111-1111-4111-8111-111111111111", "regstore", "http", "api", registryTools)
 	triple(t, s, "22222222-2222-4222-8222-222222222222", "regtools", "mcp-streamable", "mcp", `{"tools":[],"toolsMeta":{},"securitySchemes":[]}`)
 	return api, backend
 }
