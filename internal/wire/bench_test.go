@@ -127,3 +127,23 @@ func TestScanDoesNotAllocate(t *testing.T) {
 		}
 	}
 }
+
+// A relayed stream costs no allocation per event once its buffer is there, nor does an answer that needs no change.
+func TestEventsDoNotAllocate(t *testing.T) {
+	stream := bytes.Repeat(AppendEvent(nil, "17", "message", smallCall), 2000)
+	r := NewEventReader(bytes.NewReader(stream), 1<<20)
+	out := make([]byte, 0, 1<<10)
+	var rw Rewriter
+	n := testing.AllocsPerRun(1000, func() {
+		ev, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, _, err = rw.AppendTo(out[:0], ev, nil); err != nil || len(out) != len(ev.Raw) {
+			t.Fatal(err)
+		}
+	})
+	if n != 0 {
+		t.Errorf("%v allocations per event", n)
+	}
+}

@@ -231,9 +231,8 @@ var refKnown = []string{MethodInitialize, MethodDiscover, MethodPing, MethodTool
 	NotificationToolsListChanged, NotificationPromptsListChanged, NotificationResourcesListChanged,
 	NotificationResourcesUpdated, NotificationAcknowledged}
 
-func refScan(body []byte) (m refMessage, err error) {
-	root, err := refParse(body)
-	if err != nil || root.kind != '{' {
+func refScan(root refNode) (m refMessage, err error) {
+	if root.kind != '{' {
 		return m, errRef
 	}
 	env, err := refFields(root, refEnvelopeNames)

@@ -1,6 +1,9 @@
 package wire
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // Errors of a Rewriter. The message must then not reach a client for whom something was to be left out.
 var (
@@ -76,6 +79,8 @@ func PrivateCache(room, msg []byte) ([]byte, error) {
 	return out, err
 }
 
+const addedScope = `,"cacheScope":"private"`
+
 type splicer struct {
 	lexer
 	r       Rewriter
@@ -89,6 +94,9 @@ type splicer struct {
 
 // cut replaces b[from:to]; calls come in order.
 func (p *splicer) cut(from, to int, with string) {
+	if !p.changed {
+		p.out = slices.Grow(p.out, len(p.b)+len(addedScope))
+	}
 	p.out = append(p.out, p.b[p.done:from]...)
 	p.out = append(p.out, with...)
 	p.done = to
@@ -280,7 +288,7 @@ func (p *splicer) result(i int) int {
 		return p.value(v, 3), !p.hides(name) || name == "cacheScope"
 	})
 	if end >= 0 && p.r.Private && ttl && !scope {
-		p.cut(end-1, end-1, `,"cacheScope":"private"`)
+		p.cut(end-1, end-1, addedScope)
 	}
 	return end
 }
