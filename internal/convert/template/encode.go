@@ -117,13 +117,12 @@ const hexDigits = "0123456789abcdef"
 // plain are the bytes that stand for themselves inside a string literal.
 var plain = func() (t [256]bool) {
 	for c := ' '; c < utf8.RuneSelf; c++ {
-		t[c] = c != '"' && c != '\\' && c != 0x7f
+		t[c] = c != '"' && c != '\\'
 	}
 	return t
 }()
 
-// appendEscaped appends s escaped for a JSON string literal; bytes that are not UTF-8 become U+FFFD. DEL and the
-// line separators U+2028 and U+2029 are escaped too: backends read them in ways of their own.
+// appendEscaped appends s escaped for a JSON string literal; bytes that are not UTF-8 become U+FFFD.
 func appendEscaped(dst []byte, s string) []byte {
 	start := 0
 	for i := 0; i < len(s); {
@@ -137,10 +136,6 @@ func appendEscaped(dst []byte, s string) []byte {
 			if r == utf8.RuneError && size == 1 {
 				dst = append(append(dst, s[start:i]...), "\ufffd"...)
 				start = i + 1
-			} else if r == '\u2028' || r == '\u2029' {
-				dst = append(append(dst, s[start:i]...), `\u202`...)
-				dst = append(dst, hexDigits[r&15])
-				start = i + size
 			}
 			i += size
 			continue
