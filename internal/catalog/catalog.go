@@ -61,6 +61,7 @@ type Catalog struct {
 	compiled *lru.Cache[*Variant, *Compiled]
 	flight   singleflight.Group
 	secrets  *secrets
+	writer   *writer
 	cancel   context.CancelFunc
 	done     sync.WaitGroup
 
@@ -96,6 +97,7 @@ func New(o Options, initial []nacos.Change) (*Catalog, error) {
 		sources: map[registry.KeySource]int{}, disputed: map[nacos.Key]bool{},
 		wants: wants{byOwner: map[string][]nacos.Key{}, byKey: map[nacos.Key]map[string]bool{}},
 	}
+	c.writer = w
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
 	c.done.Go(func() { c.runChecks(ctx) })
