@@ -28,11 +28,12 @@ func ParseCredentials(dataID string, content []byte) (*Credentials, []Rejection)
 		}
 		c.Hosts = append(c.Hosts, strings.ToLower(h))
 	})
+	before := r.faults
 	for _, list := range []struct {
 		name  string
 		empty bool
 	}{{"services", len(c.Services) == 0}, {"hosts", len(c.Hosts) == 0}} {
-		if o.require(list.name) && list.empty && !r.refused {
+		if o.require(list.name) && list.empty && before == 0 {
 			o.reject(list.name, "must name at least one")
 		}
 	}

@@ -73,7 +73,7 @@ func TestUnknownNamesAreWarnings(t *testing.T) {
 func TestUpstreamBeatsTheServicesOwn(t *testing.T) {
 	def, found := ParseService("petstore.yaml", []byte(`
 server: {securitySchemes: [{id: a, type: http, scheme: bearer, defaultCredential: old}, {id: b, type: http, scheme: basic}]}
-upstream: {url: https://example.com, timeout: 5s, forwardHeaders: [X-A]}
+upstream: {url: https://example.com, timeout: 5s, forwardHeaders: [X-C, X-A]}
 tools: [{name: t, requestTemplate: {url: /t}}]
 `))
 	if def == nil {
@@ -91,7 +91,7 @@ forwardHeaders: [x-a, x-b]
 		t.Fatal(found)
 	}
 	got := def.WithUpstream(u)
-	want := Backend{URL: "https://example.com", Timeout: 7 * time.Second, TLS: &TLS{CA: "/ca"}, ForwardHeaders: []string{"X-A", "X-B"}, Security: &SecurityRef{ID: "b"}}
+	want := Backend{URL: "https://example.com", Timeout: 7 * time.Second, TLS: &TLS{CA: "/ca"}, ForwardHeaders: []string{"X-C", "X-A", "X-B"}, Security: &SecurityRef{ID: "b"}}
 	if diff := cmp.Diff(want, got.Backend); diff != "" {
 		t.Errorf("backend: -want +got:\n%s", diff)
 	}

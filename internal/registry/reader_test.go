@@ -70,8 +70,14 @@ func TestDocumentOfTheLargestSizeIsTaken(t *testing.T) {
 
 func TestByteOrderMarkIsPassedOver(t *testing.T) {
 	for _, content := range []string{"\xef\xbb\xbfauth: disabled\n", "\xef\xbb\xbf{\"auth\": \"disabled\"}"} {
-		if g, found := ParseGrants("a.yaml", []byte(content)); g == nil || g.Auth != AuthDisabled {
-			t.Errorf("%q: %v %v", content, g, found)
+		for _, dataID := range []string{"a.yaml", "a.json"} {
+			g, found := ParseGrants(dataID, []byte(content))
+			if isJSON := content[3] == '{'; dataID == "a.json" && !isJSON {
+				continue
+			}
+			if g == nil || g.Auth != AuthDisabled {
+				t.Errorf("%s: %q: %v %v", dataID, content, g, found)
+			}
 		}
 	}
 }

@@ -11,14 +11,14 @@ import (
 // With an empty Tool the whole document is rejected, else that tool alone. A Warning rejects nothing.
 // Messages never hold the value of a key, a credential or a digest.
 type Rejection struct {
-	Group   string
-	DataID  string
-	Tool    string // name of the tool, or "tools[i]" where it has none
-	Field   string // path of the field, inside the tool if Tool is set; empty for the document
-	Line    int    // from 1; 0 where unknown
-	Column  int    // from 1; 0 where unknown
-	Message string
-	Warning bool
+	Group   string `json:"group"`
+	DataID  string `json:"dataId"`
+	Tool    string `json:"tool,omitempty"`   // name of the tool, or "tools[i]" where it has none
+	Field   string `json:"field,omitempty"`  // path of the field, inside the tool if Tool is set; empty for the document
+	Line    int    `json:"line,omitempty"`   // from 1; 0 where unknown
+	Column  int    `json:"column,omitempty"` // from 1; 0 where unknown
+	Message string `json:"message"`
+	Warning bool   `json:"warning,omitempty"`
 }
 
 // Error gives the form that `check` prints:

@@ -23,6 +23,8 @@ var schemaTypes = []string{"string", "number", "integer", "boolean", "array", "o
 // this and many clients take less.
 var validTool = regexp.MustCompile(`^[^\x00-\x20\x7f]{1,256}$`)
 
+var urlScheme = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*)://`)
+
 // readTools reads the tools of a converted service; each that has a fault is rejected alone.
 func readTools(r *reader, o *object, def *Definition, s *server) {
 	first := map[string]int{}
@@ -208,7 +210,9 @@ func (t *Tool) faults(def *Definition) []toolFault {
 		if t.Response.Body == "" {
 			add("requestTemplate.url", "tool needs requestTemplate.url, or responseTemplate.body to answer without a backend")
 		}
-	} else if def.Backend.URL == "" && def.Backend.Ref == nil && strings.HasPrefix(q.URL, "/") {
+	} else if m := urlScheme.FindStringSubmatch(q.URL); m != nil && !strings.EqualFold(m[1], "http") && !strings.EqualFold(m[1], "https") {
+		add("requestTemplate.url", "must begin with http:// or https://")
+	} else if m == nil && !strings.HasPrefix(q.URL, "{{") && def.Backend.URL == "" && def.Backend.Ref == nil {
 		add("requestTemplate.url", "is relative and the service has no upstream: add upstream.url or write the whole URL")
 	}
 	if q.Method == "" && q.URL != "" {
