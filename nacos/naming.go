@@ -280,6 +280,8 @@ func (n *naming) ask(ref ServiceRef) {
 		s.sent = false
 		if errors.Is(err, ErrForbidden) {
 			s.sent = true // again with the next repetition
+		}
+		if missingRight(err) {
 			n.c.problem("naming "+ref.String(), fmt.Sprintf("reading the instances of %s is not permitted: %v: grant it action r on %s:%s:naming/*",
 				ref, err, ref.Namespace, ref.Group))
 		}

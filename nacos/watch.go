@@ -254,10 +254,11 @@ func (w *watch) pushed(k Key, why reason) {
 
 // mark puts a document into the queue; the caller holds mu.
 func (w *watch) mark(d *followed, why reason) {
+	parked := !d.parkedUntil.IsZero()
 	d.why |= why
 	d.parkedUntil = time.Time{}
-	if d.dirty || w.closed {
-		if d.dirty && !d.busy && why == becausePushed {
+	if d.dirty && !parked { // is in a queue, or will be when its query ends
+		if !d.busy && why == becausePushed {
 			w.urgent = append(w.urgent, d.key) // overtakes its own place in the bulk
 			w.pump()
 		}
@@ -341,6 +342,8 @@ func (w *watch) answered(d *followed, why reason, began time.Time, doc Document,
 		wait := 300 * time.Millisecond
 		if errors.Is(err, ErrForbidden) {
 			wait = forbiddenWait
+		}
+		if missingRight(err) {
 			w.c.problem("read "+d.key.Group, fmt.Sprintf("reading %s is not permitted: %v: grant it action r on %s",
 				d.key.Group, err, w.c.resource(d.key.Group)))
 		}

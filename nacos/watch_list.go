@@ -57,7 +57,7 @@ func (w *watch) listGroup(group string) {
 		w.c.problem("list "+group, "")
 	case err == nil:
 		w.c.problem("list "+group, fmt.Sprintf("group %s has more documents than a list can hold (%d): removals are not noticed", group, pageSize))
-	case errors.Is(err, ErrForbidden):
+	case missingRight(err):
 		w.c.problem("list "+group, fmt.Sprintf("listing %s is not permitted: %s", group, w.c.listPermission(group)))
 	}
 

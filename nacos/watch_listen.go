@@ -202,7 +202,7 @@ func (c *Client) listen(ctx context.Context, group string, contexts []sdkmodel.C
 		err = fmt.Errorf("%w: %s (code %d)", ErrUnavailable, resp.GetMessage(), resp.GetErrorCode())
 	}
 	if err != nil {
-		if errors.Is(err, ErrForbidden) {
+		if missingRight(err) {
 			c.problem("listen "+group, fmt.Sprintf("listening to %s is not permitted: %v: grant it action r on %s", group, err, c.resource(group)))
 			sleep(ctx, jitter(time.Second))
 		}
