@@ -53,68 +53,58 @@ func DecodeHeaderName(v string) (string, error) {
 }
 
 // CheckHeaders holds a POST's headers against its body. In the modern era the version, the method and the name must be
-// in both and be the same, and a request must carry its capabilities. In the legacy era these headers mean nothing, but
-// if somebody sends them they may not differ from the body: something behind us could route by them.
-// The returned Error is nil if all is well. Whether the revision is one that is spoken is not checked: see
-// UnsupportedVersionError.
+// in both and be the same, and a request must carry its capabilities; differences are told before what is missing. In the
+// legacy era it does what HeadersDiffer does. The returned Error is nil if all is well. Whether the revision is one that
+// is spoken is not checked: see UnsupportedVersionError.
 func CheckHeaders(h http.Header, e *Envelope) *Error {
+	if err := HeadersDiffer(h, e); err != nil || e.Kind == Response || !ModernRequest(h, e) {
+		return err
+	}
+	request := e.Kind == Request // notifications need no _meta (SEP-2575)
+	switch {
+	case h.Get(HeaderVersion) == "":
+		return mismatch(true, "the MCP-Protocol-Version header is required")
+	case request && !e.MetaVersion:
+		return InvalidParams.Error(true, "Invalid params: _meta "+MetaProtocolVersion+" is missing or no string")
+	case request && e.ClientCapabilities == nil:
+		return InvalidParams.Error(true, "Invalid params: _meta "+MetaClientCapabilities+" is missing or no object")
+	case h.Get(HeaderMethod) == "":
+		return mismatch(true, "the Mcp-Method header is required")
+	case Named(e.Method) != "" && len(h[HeaderName]) == 0:
+		return mismatch(true, "the Mcp-Name header is required for "+e.Method)
+	}
+	return nil
+}
+
+// HeadersDiffer tells whether the version, the method or the name is in a POST's headers and not what the body says, or
+// given more than once. It holds in both eras: in the legacy one these headers mean nothing, but something behind us
+// could still route by them. What is missing is no difference.
+func HeadersDiffer(h http.Header, e *Envelope) *Error {
 	if e.Kind == Response {
 		return nil
 	}
 	modern := ModernRequest(h, e)
-	if modern {
-		if err := checkRevision(h, e); err != nil {
-			return err
+	for _, name := range []string{HeaderVersion, HeaderMethod, HeaderName} {
+		if len(h[name]) > 1 {
+			return mismatch(modern, "the "+name+" header is given more than once")
 		}
 	}
-	method, ok := only(h, HeaderMethod)
-	switch {
-	case !ok:
-		return mismatch(modern, "Mcp-Method is given more than once")
-	case method == "" && modern:
-		return mismatch(modern, "the Mcp-Method header is required")
-	case method != "" && method != e.Method:
+	if v := h.Get(HeaderVersion); modern && v != "" && e.MetaVersion && v != string(e.Version) {
+		return mismatch(modern, "the MCP-Protocol-Version header differs from _meta "+MetaProtocolVersion)
+	}
+	if v := h.Get(HeaderMethod); v != "" && v != e.Method {
 		return mismatch(modern, "the Mcp-Method header differs from the body's method")
 	}
 	named := Named(e.Method)
-	value, ok := only(h, HeaderName)
-	switch {
-	case !ok:
-		return mismatch(modern, "Mcp-Name is given more than once")
-	case named == "":
-		return nil
-	case value == "" && !present(h, HeaderName):
-		if modern {
-			return mismatch(modern, "the Mcp-Name header is required for "+e.Method)
-		}
+	if named == "" || len(h[HeaderName]) == 0 {
 		return nil
 	}
-	name, err := DecodeHeaderName(value)
+	name, err := DecodeHeaderName(h.Get(HeaderName))
 	if err != nil {
 		return mismatch(modern, "the Mcp-Name header is not valid base64 of UTF-8")
 	}
 	if name != string(e.Name) {
 		return mismatch(modern, "the Mcp-Name header differs from params."+named)
-	}
-	return nil
-}
-
-// checkRevision is the modern part: revision in header and _meta, capabilities. Notifications need no _meta.
-func checkRevision(h http.Header, e *Envelope) *Error {
-	version, ok := only(h, HeaderVersion)
-	switch {
-	case !ok:
-		return mismatch(true, "MCP-Protocol-Version is given more than once")
-	case version == "":
-		return mismatch(true, "the MCP-Protocol-Version header is required")
-	case e.MetaVersion && version != string(e.Version):
-		return mismatch(true, "the MCP-Protocol-Version header differs from _meta "+MetaProtocolVersion)
-	case e.Kind != Request:
-		return nil
-	case !e.MetaVersion:
-		return InvalidParams.Error(true, "Invalid params: _meta "+MetaProtocolVersion+" is missing or no string")
-	case e.ClientCapabilities == nil:
-		return InvalidParams.Error(true, "Invalid params: _meta "+MetaClientCapabilities+" is missing or no object")
 	}
 	return nil
 }
@@ -125,17 +115,3 @@ func mismatch(modern bool, message string) *Error {
 	}
 	return HeaderMismatch.Error(true, "Header mismatch: "+message)
 }
-
-// only gives a header's single value, "" if absent, false if there are several.
-func only(h http.Header, name string) (string, bool) {
-	switch v := h[name]; len(v) {
-	case 0:
-		return "", true
-	case 1:
-		return v[0], true
-	default:
-		return "", false
-	}
-}
-
-func present(h http.Header, name string) bool { return len(h[name]) > 0 }

@@ -34,7 +34,7 @@ func TestA27_HeadersAgainstBody(t *testing.T) {
 		{"another case", with("Mcp-Name", "Get_Pet"), call, -32020, "Mcp-Name header differs"},
 		{"name missing", with(), call, -32020, "Mcp-Name header is required for tools/call"},
 		{"name empty", with("Mcp-Name", ""), call, -32020, "Mcp-Name header differs"},
-		{"name twice", with("Mcp-Name", "get_pet", "Mcp-Name", "get_pet"), call, -32020, "Mcp-Name is given more than once"},
+		{"name twice", with("Mcp-Name", "get_pet", "Mcp-Name", "get_pet"), call, -32020, "Mcp-Name header is given more than once"},
 		{"name in base64", with("Mcp-Name", "=?base64?5pel5pys6Kqe?="), unicode, 0, ""},
 		{"base64 of another", with("Mcp-Name", "=?base64?5pel5pys?="), unicode, -32020, "differs"},
 		{"base64 without need", with("Mcp-Name", "=?base64?Z2V0X3BldA==?="), call, 0, ""},
@@ -44,12 +44,13 @@ func TestA27_HeadersAgainstBody(t *testing.T) {
 		{"a name that looks encoded, encoded", with("Mcp-Name", "=?base64?PT9iYXNlNjQ/WjJWMD89?="), literal, 0, ""},
 		{"method missing", headers("MCP-Protocol-Version", V20260728, "Mcp-Name", "get_pet"), call, -32020, "Mcp-Method header is required"},
 		{"another method", headers("MCP-Protocol-Version", V20260728, "Mcp-Method", "ping", "Mcp-Name", "get_pet"), call, -32020, "Mcp-Method header differs"},
-		{"method twice", with("Mcp-Method", "tools/call", "Mcp-Name", "get_pet"), call, -32020, "Mcp-Method is given more than once"},
+		{"method twice", with("Mcp-Method", "tools/call", "Mcp-Name", "get_pet"), call, -32020, "Mcp-Method header is given more than once"},
 		{"version only in the body", headers("Mcp-Method", "tools/call", "Mcp-Name", "get_pet"), call, -32020, "MCP-Protocol-Version header is required"},
 		{"another version", headers("MCP-Protocol-Version", "2026-09-01", "Mcp-Method", "tools/call", "Mcp-Name", "get_pet"), call, -32020, "MCP-Protocol-Version header differs"},
-		{"version twice", with("Mcp-Name", "get_pet", "MCP-Protocol-Version", V20260728), call, -32020, "MCP-Protocol-Version is given more than once"},
+		{"version twice", with("Mcp-Name", "get_pet", "MCP-Protocol-Version", V20260728), call, -32020, "Mcp-Protocol-Version header is given more than once"},
 		{"version only in the header", with("Mcp-Name", "get_pet"), legacy, -32602, "protocolVersion is missing"},
 		{"version no string", with("Mcp-Name", "get_pet"), strings.Replace(call, `"2026-07-28"`, "20260728", 1), -32602, "protocolVersion is missing"},
+		{"a difference is told before what is missing", with("Mcp-Name", "other"), legacy, -32020, "Mcp-Name header differs"},
 		{"no capabilities", with("Mcp-Name", "get_pet"), strings.Replace(call, `clientCapabilities":{}`, `x":{}`, 1), -32602, "clientCapabilities is missing"},
 		{"capabilities no object", with("Mcp-Name", "get_pet"), strings.Replace(call, `clientCapabilities":{}`, `clientCapabilities":[]`, 1), -32602, "clientCapabilities is missing"},
 		{"notification without meta", headers("MCP-Protocol-Version", V20260728, "Mcp-Method", "notifications/cancelled"), `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`, 0, ""},
@@ -66,6 +67,9 @@ func TestA27_HeadersAgainstBody(t *testing.T) {
 				t.Fatal(err)
 			}
 			err := CheckHeaders(c.h, &e)
+			if differs := strings.Contains(c.what, "differs") || strings.Contains(c.what, "more than once") || strings.Contains(c.what, "base64"); differs != (HeadersDiffer(c.h, &e) != nil) {
+				t.Errorf("HeadersDiffer says %v", HeadersDiffer(c.h, &e))
+			}
 			if err == nil {
 				if c.code != 0 {
 					t.Fatalf("let through, want %d", c.code)
