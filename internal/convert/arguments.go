@@ -145,34 +145,43 @@ func (t *Tool) arguments(raw []byte) (*arguments, []string) {
 		return nil, []string{err.Error()}
 	}
 	a := &arguments{vals: make([]value, len(t.args))}
-	all := make(map[string]any, len(members)+len(t.args))
-	size := len(raw)
+	quick := t.quick != nil
 	for _, m := range members {
 		i, known := t.index[m.name]
 		if !known {
-			all[m.name] = m.value
+			quick = false
 			if t.open {
 				a.extra = append(a.extra, m)
 			}
 			continue
 		}
-		v := newValue(m.raw, m.value).coerce(t.args[i].kind)
-		a.vals[i] = v
-		all[m.name] = v.any
+		a.vals[i] = newValue(m.raw, m.value).coerce(t.args[i].kind)
 	}
+	size := len(raw)
 	for i := range t.args {
-		if initial := t.args[i].initial; initial.set && !a.vals[i].set {
-			a.vals[i] = initial
-			all[t.args[i].name] = initial.any
+		if initial := &t.args[i].initial; initial.set && !a.vals[i].set {
+			a.vals[i] = *initial
 			size += len(initial.raw)
 		}
 	}
-	if t.input != nil {
-		if faults := t.input.validate(all, max(depth, 1), size); len(faults) > 0 {
-			return nil, faults
+	if quick && t.quick.valid(a.vals) {
+		return a, nil
+	}
+	return a, t.input.validate(a.instance(t, members), max(depth, 1), size)
+}
+
+// instance gives the arguments as the schema library wants them.
+func (a *arguments) instance(t *Tool, members []member) map[string]any {
+	all := make(map[string]any, len(members)+len(t.args))
+	for _, m := range members {
+		all[m.name] = m.value
+	}
+	for i := range a.vals {
+		if a.vals[i].set {
+			all[t.args[i].name] = a.vals[i].any
 		}
 	}
-	return a, nil
+	return all
 }
 
 // appendJSON appends all arguments as one JSON object: what templates see as .args.
@@ -245,6 +254,7 @@ func (c *toolCompiler) declare() {
 		t.index[a.name] = len(t.args)
 		t.args = append(t.args, a)
 	}
+	t.quick = newQuickCheck(def.InputSchema, t.index)
 }
 
 // initial takes an argument's default, which must be what its schema allows, else calls without it would fail.
@@ -262,9 +272,6 @@ func (c *toolCompiler) initial(a *arg, d *registry.Arg) {
 		return // "default: null" says that there is none
 	}
 	a.initial = newValue(raw, v).fit(a.kind)
-	if c.tool.input == nil {
-		return
-	}
 	if p := c.property(d.Name); p != nil {
 		if err := p.Validate(a.initial.any); err != nil {
 			c.warn("args", d.Line, "argument %q: its default is not what its schema allows, so it is not used", d.Name)

@@ -41,6 +41,7 @@ type Tool struct {
 	index   map[string]int
 	open    bool // arguments that are not declared are allowed, and go where argsTo* says
 	input   *schema
+	quick   *quickCheck // nil where only input can tell
 
 	method   string // empty: the tool answers without a backend
 	url      urlPlan

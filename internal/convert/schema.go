@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,7 +45,9 @@ func compileSchema(raw []byte) (s *schema, warnings []string, err error) {
 	c.UseRegexpEngine(func(pattern string) (jsonschema.Regexp, error) {
 		re, err := regexp.Compile(pattern)
 		if err != nil {
-			warnings = append(warnings, fmt.Sprintf("pattern %q is not enforced: %v", pattern, err))
+			if w := fmt.Sprintf("pattern %q is not enforced: %v", pattern, err); !slices.Contains(warnings, w) {
+				warnings = append(warnings, w)
+			}
 			return anything(pattern), nil
 		}
 		return re, nil
@@ -88,12 +91,20 @@ func schemaError(err error) error {
 		if errors.As(bad.Err, &ve) {
 			var out []string
 			leaves(ve, func(l *jsonschema.ValidationError) {
-				out = append(out, fmt.Sprintf("at /%s: %s", strings.Join(l.InstanceLocation, "/"), l.ErrorKind.LocalizedString(english)))
+				out = append(out, fmt.Sprintf("at /%s: %s", strings.Join(l.InstanceLocation, "/"), schemaFault(l)))
 			})
 			return fmt.Errorf("not a JSON Schema: %s", joinSome(out))
 		}
 	}
 	return errors.New(strings.ReplaceAll(err.Error(), schemaAddress, ""))
+}
+
+// schemaFault words what the meta-schema says of a place in a schema.
+func schemaFault(l *jsonschema.ValidationError) string {
+	if at := l.InstanceLocation; len(at) > 0 && at[len(at)-1] == "type" {
+		return "must be one of array, boolean, integer, null, number, object and string, or a list of them"
+	}
+	return l.ErrorKind.LocalizedString(english)
 }
 
 var english = message.NewPrinter(language.English)
@@ -154,7 +165,7 @@ func describe(e *jsonschema.ValidationError) []string {
 	case *kind.Enum, *kind.Const:
 		out = append(out, place(at)+" "+strings.TrimPrefix(e.ErrorKind.LocalizedString(english), "value "))
 	case *kind.AnyOf, *kind.OneOf:
-		out = append(out, place(at)+" has none of the forms its schema allows, or more than one")
+		out = append(out, place(at)+" fits none of the forms that its schema allows, or more than one")
 	default:
 		out = append(out, place(at)+": "+e.ErrorKind.LocalizedString(english))
 	}

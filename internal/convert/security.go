@@ -82,7 +82,7 @@ func (c *toolCompiler) plan(field string, ref *registry.SecurityRef) (securityPl
 	t := c.text(field, line, src, template.Options{Mode: template.Header}, true)
 	if t.template != nil {
 		c.checkRefs(field, line, t.template, false)
-	} else if strings.TrimSpace(t.literal) == "" {
+	} else if len(c.found) == before && strings.TrimSpace(t.literal) == "" {
 		c.warn(field, line, "the credential is empty: requests are sent without it")
 	}
 	for _, f := range c.found[before:] {
@@ -98,7 +98,7 @@ func (c *toolCompiler) scheme(field, id string) (*registry.SecurityScheme, bool)
 	for i := range c.service.SecuritySchemes {
 		s := &c.service.SecuritySchemes[i]
 		if s.ID == id {
-			if fault := schemeFault(s); fault != "" {
+			if fault := faultOf(s); fault != "" {
 				c.reject(field, s.Line, "security scheme %q %s", id, fault)
 				return nil, false
 			}
@@ -110,8 +110,8 @@ func (c *toolCompiler) scheme(field, id string) (*registry.SecurityScheme, bool)
 	return nil, false
 }
 
-// schemeFault says why a scheme cannot be used.
-func schemeFault(s *registry.SecurityScheme) string {
+// faultOf says why a scheme cannot be used.
+func faultOf(s *registry.SecurityScheme) string {
 	switch s.Type {
 	case "http":
 		if scheme := strings.ToLower(s.Scheme); scheme != "basic" && scheme != "bearer" {
