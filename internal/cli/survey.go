@@ -1,0 +1,213 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
+)
+
+// survey is everything in the source, as the proxy would see it: the proxy's own catalog reads it, so that what a
+// command says is what a replica does.
+type survey struct {
+	*catalog.Catalog
+	documents int
+	grants    []nacos.Change
+}
+
+// groupsOf are the groups that the proxy reads.
+func groupsOf(cfg config.Config) []string {
+	groups := []string{registry.GroupManifests, registry.GroupSpecs, registry.GroupTools, registry.GroupServices,
+		registry.GroupUpstreams, registry.GroupCredentials, registry.GroupConsumers, registry.GroupGrants}
+	for _, g := range cfg.Credentials.Groups {
+		if !slices.Contains(groups, g) {
+			groups = append(groups, g)
+		}
+	}
+	return groups
+}
+
+// take reads every document of these groups into a catalog of its own. Close it.
+func (p *program) take(ctx context.Context, d *documents, cfg config.Config, groups []string) (*survey, error) {
+	report := p.progress()
+	defer report.end()
+	var all []nacos.Change
+	for _, g := range groups {
+		docs, err := d.group(ctx, g, report.read)
+		if err != nil {
+			return nil, explain(err, "r", d, nacos.Key{Group: g})
+		}
+		// In the order of their names, so that which of two consumers with the same key is the newcomer stays the same.
+		slices.SortFunc(docs, func(a, b nacos.Document) int { return strings.Compare(a.Key.DataID, b.Key.DataID) })
+		for _, doc := range docs {
+			all = append(all, nacos.Change{Key: doc.Key, Content: doc.Content, MD5: doc.MD5})
+		}
+	}
+	var grants []nacos.Change
+	for _, c := range all {
+		if c.Key.Group == registry.GroupGrants {
+			grants = append(grants, c)
+		}
+	}
+	c, err := catalog.New(catalog.Options{
+		Services:    1,
+		DefaultOpen: cfg.Access.Default == registry.AuthDisabled,
+		Convert: func(s convert.Secrets) convert.Options {
+			return convert.Options{Secrets: s, ForwardHeaders: cfg.Upstream.ForwardHeaders}
+		},
+		ForwardHeaders:   cfg.Upstream.ForwardHeaders,
+		CredentialGroups: cfg.Credentials.Groups,
+		Env:              cfg.Credentials.Env,
+		Files:            cfg.Credentials.Files,
+		Log:              slog.New(slog.DiscardHandler),
+	}, all)
+	if err != nil {
+		return nil, err
+	}
+	s := &survey{Catalog: c, documents: len(all), grants: grants}
+	if err := s.settle(ctx, report); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// settle waits until every definition was validated and what was found is in the index: validation runs beside the
+// catalog's writer, which takes results in every 50 ms.
+func (s *survey) settle(ctx context.Context, report *progress) error {
+	const quiet = 4
+	serial, same := s.Index().Serial(), 0
+	for same < quiet {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(30 * time.Millisecond):
+		}
+		pending := s.Pending()
+		report.validating(pending)
+		if now := s.Index().Serial(); pending > 0 || now != serial {
+			serial, same = now, 0
+			continue
+		}
+		same++
+	}
+	return nil
+}
+
+// finding is one thing that `check` says.
+type finding struct {
+	Group   string `json:"group"`
+	DataID  string `json:"dataId"`
+	Line    int    `json:"line,omitempty"`
+	Tool    string `json:"tool,omitempty"`
+	Field   string `json:"field,omitempty"`
+	Message string `json:"message"`
+	Warning bool   `json:"warning,omitempty"`
+}
+
+func (f finding) String() string {
+	return registry.Rejection{Group: f.Group, DataID: f.DataID, Tool: f.Tool, Field: f.Field, Line: f.Line, Message: f.Message, Warning: f.Warning}.Error()
+}
+
+// findings are all rejections and warnings, in the order of documents and lines.
+func (s *survey) findings() []finding {
+	found := []finding{}
+	for _, doc := range s.DocumentStatuses() {
+		said := false
+		for _, f := range doc.Faults {
+			found = append(found, finding{doc.Group, doc.DataID, f.Line, f.Tool, f.Field, f.Message, f.Warning})
+			said = said || f.Message == doc.Error
+		}
+		if doc.Error != "" && !said { // of documents together: a name that is taken, say
+			found = append(found, finding{Group: doc.Group, DataID: doc.DataID, Line: doc.Line, Message: doc.Error})
+		}
+		if doc.State == catalog.Ignored && doc.Comments != "" && ours(doc.Group) {
+			found = append(found, finding{Group: doc.Group, DataID: doc.DataID, Message: doc.Comments, Warning: true})
+		}
+	}
+	found = append(found, s.unknownNames()...)
+	slices.SortStableFunc(found, func(a, b finding) int {
+		if c := strings.Compare(a.Group+"/"+a.DataID, b.Group+"/"+b.DataID); c != 0 {
+			return c
+		}
+		return a.Line - b.Line
+	})
+	return slices.Compact(found)
+}
+
+func ours(group string) bool { return strings.HasPrefix(group, "proxy-") }
+
+// unknownNames are consumers and groups in grants that nobody is.
+func (s *survey) unknownNames() []finding {
+	x := s.Index()
+	consumers, groups := map[string]bool{}, map[string]bool{}
+	for name, c := range x.Consumers() {
+		consumers[name] = true
+		for _, g := range c.Groups {
+			groups[g] = true
+		}
+	}
+	var found []finding
+	for _, doc := range s.grants {
+		g, _ := registry.ParseGrants(doc.Key.DataID, doc.Content)
+		if g == nil {
+			continue
+		}
+		for _, r := range registry.UnknownNames(doc.Key.DataID, g, consumers, groups) {
+			found = append(found, finding{r.Group, r.DataID, r.Line, r.Tool, r.Field, r.Message, r.Warning})
+		}
+	}
+	return found
+}
+
+// progress tells people that something goes on, once it takes longer than they like to wait.
+type progress struct {
+	p     *program
+	start time.Time
+	mu    sync.Mutex
+	count int
+	last  time.Time
+}
+
+const patience = 2 * time.Second
+
+func (p *program) progress() *progress { return &progress{p: p, start: time.Now()} }
+
+func (r *progress) read() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.count++
+	r.say("%d documents read", r.count)
+}
+
+func (r *progress) validating(left int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if left > 0 {
+		r.say("%d documents read, %d services still to validate", r.count, left)
+	}
+}
+
+func (r *progress) say(format string, args ...any) {
+	if now := time.Now(); now.Sub(r.start) > patience && now.Sub(r.last) > time.Second/2 {
+		r.last = now
+		fmt.Fprintf(r.p.err, "\r"+format+" ...", args...)
+	}
+}
+
+func (r *progress) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.last.IsZero() {
+		fmt.Fprintln(r.p.err)
+	}
+}
