@@ -52,6 +52,7 @@ func TestA33_HostileTemplatesAreStopped(t *testing.T) {
 		`{{range .l}}{{gjson "big"}}{{end}}`,
 		`{{gjson "[@this,@this,@this,@this]|[@this,@this,@this,@this]|[@this,@this,@this,@this]|[@this,@this,@this,@this]"}}`,
 		`{{range .l}}{{gjson "l.#(>5)#"}}{{end}}`,
+		`{{gjson (print "wide" (repeat 100 "|@tostr"))}}`,
 		`{{range .l}}{{toJson $}}{{end}}`,
 		`{{range .l}}{{$}}{{end}}`,
 		`{{range .l}}{{$x := fromJson "[1,2,3]"}}{{$y := sortAlpha $.l}}{{end}}`,

@@ -1,7 +1,6 @@
 package template
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,19 +27,6 @@ type variable struct {
 	name string
 	slot int
 	at   static
-}
-
-// static is a path from the data's root, where it is known which one.
-type static struct {
-	path  []string
-	known bool
-}
-
-func (s static) walk(names ...string) static {
-	if !s.known {
-		return s
-	}
-	return static{append(slices.Clone(s.path), names...), true}
 }
 
 // compile compiles the main tree, and with it all that it can reach, then the rest for its faults.
@@ -319,79 +305,6 @@ func (c *compiler) call(id *parse.IdentifierNode, nodes []parse.Node, piped *exp
 	return e, c.seeThrough(e, first)
 }
 
-// seeThrough keeps track of paths written as calls, and compiles literal patterns once.
-func (c *compiler) seeThrough(e *expr, first static) static {
-	switch e.fn.name {
-	case "index", "get":
-		names, ok := literals(e.args[1:])
-		if e.fn.name == "get" && len(e.args) == 2 && e.args[0].op == exprConst { // piped: {{.args | get "x"}} is no use
-			return static{}
-		}
-		if first.known && ok && len(names) > 0 {
-			at := first.walk(names...)
-			c.ref(e.pos, at)
-			return at
-		}
-	case "gjson":
-		if names, ok := literals(e.args); ok && len(names) == 1 {
-			if path, ok := plainGJSON(names[0]); ok && c.scope[0].at.known {
-				c.ref(e.pos, static{path, true})
-			}
-		}
-	default:
-		if strings.Contains(strings.ToLower(e.fn.name), "regex") && len(e.args) > 0 && e.args[0].op == exprConst && e.fn.name != "regexQuoteMeta" {
-			c.regex(e)
-		}
-	}
-	return static{}
-}
-
-func (c *compiler) regex(e *expr) {
-	pattern := e.args[0].val.Text()
-	r, err := compileRegex(pattern)
-	if err != nil {
-		c.fail(e.args[0].pos, "%v", err)
-		return
-	}
-	if c.t.regexes == nil {
-		c.t.regexes = map[string]*regex{}
-	}
-	c.t.regexes[pattern] = r
-}
-
-// literals gives the strings of constant string expressions.
-func literals(args []*expr) ([]string, bool) {
-	var names []string
-	for _, a := range args {
-		if a.op != exprConst || a.val.kind != KindString {
-			return nil, false
-		}
-		names = append(names, a.val.s)
-	}
-	return names, true
-}
-
-// plainGJSON gives the member names of a path that is nothing but names, dots and escapes.
-func plainGJSON(path string) ([]string, bool) {
-	if strings.ContainsAny(path, "|#@*?![{(\"") || path == "" {
-		return nil, false
-	}
-	var names []string
-	var name []byte
-	for i := 0; i < len(path); i++ {
-		switch {
-		case path[i] == '\\' && i+1 < len(path):
-			i++
-			name = append(name, path[i])
-		case path[i] == '.':
-			names, name = append(names, string(name)), nil
-		default:
-			name = append(name, path[i])
-		}
-	}
-	return append(names, string(name)), true
-}
-
 func (c *compiler) secret(pos parse.Pos, nodes []parse.Node, hasPiped bool) *expr {
 	if len(nodes) == 1 && !hasPiped {
 		if s, ok := nodes[0].(*parse.StringNode); ok {
@@ -403,11 +316,6 @@ func (c *compiler) secret(pos parse.Pos, nodes []parse.Node, hasPiped bool) *exp
 	}
 	c.fail(pos, "%s", unknownFunction(secretFunc))
 	return &expr{}
-}
-
-func (c *compiler) ref(pos parse.Pos, at static) {
-	line, column := c.t.src.locate(int(pos))
-	c.t.refs = append(c.t.refs, Ref{Path: at.path, Line: line, Column: column})
 }
 
 // operand compiles what may be an argument, and tells its path if it is one.
@@ -453,15 +361,6 @@ func (c *compiler) operand(n parse.Node) (*expr, static) {
 	return e, static{}
 }
 
-func (c *compiler) field(pos parse.Pos, base static, names []string) static {
-	if !base.known || len(names) == 0 {
-		return base
-	}
-	at := base.walk(names...)
-	c.ref(pos, at)
-	return at
-}
-
 // number makes a literal's value. People write {{join ',' .list}}: a character literal is a string here.
 func (c *compiler) number(n *parse.NumberNode) Value {
 	switch {
@@ -480,75 +379,4 @@ func (c *compiler) number(n *parse.NumberNode) Value {
 	}
 	c.fail(n.Pos, "%s is no JSON number", n.Text)
 	return Value{}
-}
-
-func keysOf[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
-// removed are functions that people may know and why they are not here.
-var removed = map[string]string{
-	"env":           "templates cannot read the proxy's environment; use ${env:NAME} where the boot configuration allows it",
-	"expandenv":     "templates cannot read the proxy's environment; use ${env:NAME} where the boot configuration allows it",
-	"getHostByName": "templates cannot use the network",
-}
-
-func unknownFunction(name string) string {
-	if why := removed[name]; why != "" {
-		return fmt.Sprintf("function %q not available: %s", name, why)
-	}
-	if slices.Contains(keyMakers, name) {
-		return fmt.Sprintf("function %q not available: templates make no keys or password hashes", name)
-	}
-	return fmt.Sprintf("function %q not defined%s", name, suggest(name, functionNames))
-}
-
-// suggest names the nearest known word, if one is near.
-func suggest(name string, known []string) string {
-	best, least := "", len(name)/3+2
-	for _, k := range known {
-		if strings.Contains(k, ".") || k == treeName {
-			continue
-		}
-		d := editDistance(strings.ToLower(name), strings.ToLower(k), least)
-		if d < least {
-			best, least = k, d
-		}
-	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf(" (did you mean %q?)", best)
-}
-
-// editDistance is the Damerau-Levenshtein distance (adjacent swaps count one) as far as it stays under limit.
-func editDistance(a, b string, limit int) int {
-	if len(a)-len(b) >= limit || len(b)-len(a) >= limit || len(a) > 64 {
-		return limit
-	}
-	var before, prev []int
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		before, prev, row = prev, row, make([]int, len(b)+1)
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(prev[j]+1, row[j-1]+1, prev[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-	}
-	return row[len(b)]
 }

@@ -59,8 +59,14 @@ func defineChoices(define definer) {
 	kindOf, typeOf := nameIn(goKinds, "invalid"), nameIn(goTypes, "<nil>")
 	define("kindOf", 1, 1, own, func(_ *exec, a []Value) (Value, error) { return String(kindOf(a[0])), nil })
 	define("typeOf", 1, 1, own, func(_ *exec, a []Value) (Value, error) { return String(typeOf(a[0])), nil })
-	define("kindIs", 2, 2, own, func(_ *exec, a []Value) (Value, error) { return Bool(a[0].Text() == kindOf(a[1])), nil })
-	define("typeIs typeIsLike", 2, 2, own, func(_ *exec, a []Value) (Value, error) { return Bool(a[0].Text() == typeOf(a[1])), nil })
+	isNamed := func(nameOf func(Value) string) body {
+		return func(e *exec, a []Value) (Value, error) {
+			s, err := e.text(a[0])
+			return Bool(s == nameOf(a[1])), err
+		}
+	}
+	define("kindIs", 2, 2, own, isNamed(kindOf))
+	define("typeIs typeIsLike", 2, 2, own, isNamed(typeOf))
 }
 
 // defineNumbers has sprig's integer arithmetic. Like sprig's it works on integer parts; addf and the like do not.

@@ -119,7 +119,11 @@ func defineDates(define definer) {
 		if err != nil {
 			return Value{}, err
 		}
-		d, err := time.ParseDuration(a[0].Text())
+		by, err := e.text(a[0])
+		if err != nil {
+			return Value{}, err
+		}
+		d, err := time.ParseDuration(by)
 		if err != nil && must {
 			return Value{}, errors.New("not a duration")
 		}

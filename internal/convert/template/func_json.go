@@ -116,6 +116,10 @@ const (
 	maxGJSONSelectors = 16
 )
 
+// unbounded are GJSON's modifiers whose result may be larger than its argument by more than a factor: they repeat
+// indentation, keys or nested values.
+var unbounded = []string{"@pretty", "@group", "@dig"}
+
 // runGJSON runs a GJSON path on the root of the data.
 func runGJSON(e *exec, a []Value) (Value, error) {
 	path, err := e.text(a[0])
@@ -169,8 +173,10 @@ func (e *exec) chargeGJSON(path string) error {
 	if len(path) > maxGJSONPath {
 		return errors.New("a path over 4096 bytes")
 	}
-	if strings.Contains(path, "@pretty") {
-		return errors.New("@pretty is not available; use toPrettyJson")
+	for _, name := range unbounded {
+		if strings.Contains(path, name) {
+			return errors.New("the modifier " + name + " is not available")
+		}
 	}
 	passes, opens, commas := 1, 0, 0
 	for i := 0; i < len(path); i++ {
@@ -192,6 +198,7 @@ func (e *exec) chargeGJSON(path string) error {
 	if opens > 0 {
 		growth = math.Pow(float64(commas)/float64(opens)+1, float64(opens))
 	}
+	growth *= math.Pow(2, float64(strings.Count(path, "@tostr"))) // each doubles what it escapes
 	most := growth * float64(len(e.json)+len(path))
 	if opens == 0 && !strings.Contains(path, "@") {
 		most = 0 // a part of the text, or an array of parts

@@ -46,6 +46,9 @@ func makeFunctions() map[string]*function {
 	defineDates(define)
 	defineRegexes(define)
 	defineSprig(define, all)
+	for _, name := range []string{"join", "print", "println", "printf", "toString"} {
+		all[name].plain = true
+	}
 	return all
 }
 
@@ -138,11 +141,14 @@ func defineBuiltins(define definer) {
 	define("fail", 1, 1, made, func(e *exec, a []Value) (Value, error) {
 		s, err := e.text(a[0])
 		if err == nil {
-			err = errors.New(s)
+			err = errors.New(part(s, 0, maxFailure))
 		}
 		return Value{}, err
 	})
 }
+
+// maxFailure bounds the text of {{fail}} in bytes.
+const maxFailure = 1000
 
 // joined escapes what print would give.
 func joined(growth int, escape func(string) string) body {
@@ -301,7 +307,7 @@ func (f formatted) Format(state fmt.State, verb rune) {
 	switch f.v.kind {
 	case KindNumber:
 		switch verb {
-		case 'd', 'x', 'X', 'o', 'O', 'b', 'c', 'U':
+		case 'd', 'x', 'X', 'o', 'O', 'b': // not 'c': a number must not become any character
 			if n, ok := toInt(f.v); ok {
 				fmt.Fprintf(state, format, n)
 				return

@@ -35,7 +35,7 @@ var (
 	errHost      = errors.New("an argument stands in the scheme, host or port of the URL")
 	errNoSegment = errors.New("an argument is empty where a path segment stands")
 	errPercent   = errors.New("an argument stands directly after a percent sign")
-	errDots      = errors.New("an argument holds the path segment . or ..")
+	errDots      = errors.New("an argument holds . or .. as a path segment")
 	errControl   = errors.New("a value holds a line break or another control character")
 )
 

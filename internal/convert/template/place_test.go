@@ -3,7 +3,9 @@ package template
 import (
 	"encoding/json"
 	"net/url"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"unicode/utf8"
 
@@ -87,6 +89,57 @@ func TestRefsAreThePathsRead(t *testing.T) {
 	if last := tmpl.Refs()[11]; last.Line != 2 || last.Column != 9 {
 		t.Errorf("args/f at %d:%d, want 2:9", last.Line, last.Column)
 	}
+}
+
+// What a function makes of numbers may stand bare in JSON only if it cannot say anything else.
+func TestNumbersCannotBreakOutOfJSON(t *testing.T) {
+	data := request(`{}`, `{"n":34,"l":[34,44]}`)
+	for _, tc := range []struct{ text, want string }{
+		{`{"a": {{printf "%d" .args.n}}}`, `{"a": 34}`},
+		{`{"a": {{printf "%c" .args.n}}}`, `{"a": %!c(string=34)}`},
+		{`{"a": {{trunc 1 (print .args.n)}}}`, `{"a": "3"}`},
+		{`{"a": [{{join ", " .args.l}}]}`, `{"a": [34, 44]}`},
+		{`{"a": {{join "," (list .args.n "x")}}}`, `{"a": "34,x"}`},
+	} {
+		if got := run(t, Options{Mode: JSONBody}, tc.text, data); got != tc.want {
+			t.Errorf("%s\n got %s\nwant %s", tc.text, got, tc.want)
+		}
+	}
+}
+
+func TestGJSONModifiersThatMayGrowWithoutBoundAreRefused(t *testing.T) {
+	for _, name := range []string{"@pretty", "@group", "@dig:a"} {
+		if got := run(t, Options{}, `{{gjson "`+name+`"}}`, mustJSON(`{"a":[1]}`)); !strings.Contains(got, "is not available") {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	if got := run(t, Options{}, `{{gjson "a|@reverse"}} {{gjson "@keys"}} {{gjson "[a.0,a.#]"}} {{gjson "a.@tostr"}}`, mustJSON(`{"a":[1,2]}`)); got != `[2,1] ["a"] [1,2] [1,2]` {
+		t.Errorf("got %s", got)
+	}
+}
+
+// A template is shared by all calls of its tool.
+func TestExecutionsDoNotDisturbEachOther(t *testing.T) {
+	tmpl, err := Parse("x", `{{$d := dict "a" .n}}{{range $i := until 20}}{{$_ := set $d (print $i) $.n}}{{end}}{{len $d}} {{.n}} {{regexFind "[0-9]+" (toJson .)}} {{gjson "n"}} {{set .shared "x" .n | len}}`, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared := Object(Member{"y", Null()})
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			n := strconv.Itoa(g)
+			want := "21 " + n + " " + n + " " + n + " 2"
+			for range 200 {
+				out, err := tmpl.Execute(nil, Object(Member{"n", mustJSON(n)}, Member{"shared", shared}), Env{}, Budget{})
+				if err != nil || string(out) != want {
+					t.Errorf("got %s, want %s; %v", out, want, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // Whatever the arguments hold: the URL keeps scheme, host and number of segments, and a JSON body its shape.

@@ -71,4 +71,6 @@ type function struct {
 	// own says that the result carries its own provenance (functions that choose among or take apart their
 	// arguments); otherwise it is tainted when any argument was.
 	own bool
+	// plain says that of numbers and booleans the function makes text that only shows them: it may stand bare in JSON.
+	plain bool
 }

@@ -82,10 +82,7 @@ type block struct {
 
 // firstWord gives an action's first word and what follows it.
 func firstWord(action string) (word, rest string) {
-	a := strings.TrimPrefix(action, "{{")
-	if strings.HasPrefix(a, "-") {
-		a = a[1:]
-	}
+	a := strings.TrimPrefix(strings.TrimPrefix(action, "{{"), "-")
 	a = strings.TrimLeft(a, " \t\r\n")
 	n := 0
 	for n < len(a) && (a[n] == '_' || a[n] >= 'a' && a[n] <= 'z' || a[n] >= 'A' && a[n] <= 'Z' || a[n] >= '0' && a[n] <= '9') {

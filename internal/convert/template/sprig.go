@@ -54,24 +54,24 @@ func sprigFunc(f reflect.Value, t reflect.Type, limit int) body {
 		if len(a) > maxSprigArgs {
 			return Value{}, fmt.Errorf("more than %d arguments", maxSprigArgs)
 		}
-		in := make([]reflect.Value, len(a))
 		size := 0
-		for i, v := range a {
+		for _, v := range a {
 			size += v.size()
-			var want reflect.Type
-			if i < fixed {
-				want = t.In(i)
-			} else {
-				want = t.In(fixed).Elem()
+		}
+		if size > limit {
+			return Value{}, fmt.Errorf("arguments over %d bytes", limit)
+		}
+		in := make([]reflect.Value, len(a))
+		for i, v := range a {
+			want := t.In(min(i, fixed))
+			if i >= fixed {
+				want = want.Elem()
 			}
 			x, err := e.toParameter(v, want)
 			if err != nil {
 				return Value{}, err
 			}
 			in[i] = x
-		}
-		if size > limit {
-			return Value{}, fmt.Errorf("arguments over %d bytes", limit)
 		}
 		if err := e.grow(8*size + 1024); err != nil {
 			return Value{}, err

@@ -101,7 +101,7 @@ func (t *Template) Refs() []Ref { return t.refs }
 // Secrets are the references written as ${…}, in the order of their first use, without the brackets.
 func (t *Template) Secrets() []string { return t.secrets }
 
-// Error is a fault of a template or of its execution. It never holds a value.
+// Error is a fault of a template or of its execution. It holds no value but what {{fail}} was given.
 type Error struct {
 	Name         string // as given to Parse
 	Line, Column int    // in the template's text, from 1; columns count bytes

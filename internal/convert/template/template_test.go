@@ -124,7 +124,7 @@ func TestArgumentsAreEscapedInJSONBodies(t *testing.T) {
 		{`{"x": "{{.args.labels}}"}`, `{"x": "[\"a\",\"b\\\"\"]"}`},
 		{`{"x": "pre-{{.args.x | upper}}-post"}`, `{"x": "pre-A\"B\\C\nD -post"}`},
 		{`{"x": {{.args.x | upper}}}`, `{"x": "A\"B\\C\nD "}`},
-		{`{"x": {{.args.x | quote}}, "y": {{printf "%q" .args.o.k}}}`, `{"x": "a\"b\\c\nd\u2028", "y": "v\""}`},
+		{`{"x": {{.args.x | quote}}, "y": {{printf "%q" .args.o.k}}}`, "{\"x\": \"a\\\"b\\\\c\\nd\u2028\", \"y\": \"v\\\"\"}"},
 		{`{"x": [{{join "," .args.ids}}], "y": {{printf "%.1f" .args.n}}}`, `{"x": [1,2.50], "y": 12345678901234567168.0}`},
 		{`{"x": [{{join "," .args.labels}}]}`, `{"x": ["a,b\""]}`},
 		{`{"x": {{.config.frag}}, "y": {{.config.limit}}, "z": "{{.config.q}}"}`, `{"x": {"k":1}, "y": 10, "z": "a\"b"}`},
@@ -170,7 +170,7 @@ func TestA31_ArgumentsAreEscapedInURLs(t *testing.T) {
 		{`/f/{{index .args "path"}}`, `/f/src/a%20b/%252f%3Fx.go`},
 		{`/f/{{with .args}}{{.path}}{{end}}`, `/f/src/a%20b/%252f%3Fx.go`},
 		{`/f/{{.args.path | lower}}`, `/f/%2Fsrc%2F%2Fa%20b%2F%252f%3Fx.go`},
-		{`/f/{{.args.up}}`, `run: tool get_pet:1:6: an argument holds the path segment . or ..`},
+		{`/f/{{.args.up}}`, `run: tool get_pet:1:6: an argument holds . or .. as a path segment`},
 		{`/f/{{.args.dd}}`, `/f/%2E%2E`},
 		{`/f?q={{.args.evil | urlquery}}`, `/f?q=` + evil},
 		{`/f?ip={{getRealIP}}&x={{.}}`, `/f?ip=203.0.113.7&x=%7B%22config%22%3A%7B%22base%22%3A%22https%3A%2F%2Fapi.example.com%3A8443%2Fv1%22%2C%22key%22%3A%22a%26b%22%7D%2C%22args%22%3A`},
