@@ -63,6 +63,9 @@ type Client struct {
 	link    *link // configuration documents
 
 	writes ownWrites
+	// listening is held while the server is told what to push: ending one watch's listening must not cross with the
+	// beginning of another's to the same documents.
+	listening sync.Mutex
 
 	mu       sync.Mutex
 	watches  map[*watch]struct{}

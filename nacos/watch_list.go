@@ -7,9 +7,9 @@ import (
 )
 
 const (
-	// listShare is the part of the time that listing may take: an interval is at least 1/listShare of how long the
+	// listShare is the part of the time that listing may take: an interval is at least 1/listShare times how long the
 	// list took.
-	listShare       = 0.05
+	listShare       = 0.1
 	maxListInterval = time.Minute
 	// confirmAfter is when a list is taken again that lacked a document for the first time.
 	confirmAfter = time.Second

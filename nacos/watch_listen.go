@@ -148,6 +148,8 @@ func (w *watch) listen(due map[string][]*followed) {
 }
 
 func (w *watch) listenTo(group string, docs []*followed) {
+	w.c.listening.Lock()
+	defer w.c.listening.Unlock()
 	contexts := make([]sdkmodel.ConfigListenContext, len(docs))
 	w.mu.Lock()
 	generation := w.generation
@@ -233,6 +235,8 @@ func (w *watch) dropListening() {
 // stopListening ends the pushes for documents, but for those that another watch follows. It is a courtesy to the
 // server: pushes that nobody wants are dropped anyway.
 func (c *Client) stopListening(keys []Key) {
+	c.listening.Lock()
+	defer c.listening.Unlock()
 	c.mu.Lock()
 	watches := slices.Collect(maps.Keys(c.watches))
 	c.mu.Unlock()
