@@ -41,7 +41,11 @@ func (im *importer) requestBody(t *tool, p place) error {
 	if err != nil {
 		return errSkip("body: " + err.Error())
 	}
-	content, required := p.at("content"), p.get("required").isTrue()
+	content, err := im.child(p, "content")
+	if err != nil {
+		return errSkip("body: " + err.Error())
+	}
+	required := p.get("required").isTrue()
 	if !content.is(object) || len(content.items) == 0 {
 		return nil
 	}
@@ -54,6 +58,9 @@ func (im *importer) requestBody(t *tool, p place) error {
 	} {
 		for i, media := range content.each() {
 			if m := content.keys[i]; fits(m) {
+				if media, err = im.sources.follow(media); err != nil {
+					return errSkip("body: " + err.Error())
+				}
 				return im.body(t, m, media.at("schema"), media.at("encoding"), required, description)
 			}
 		}
@@ -138,29 +145,52 @@ func (t *tool) spread(schema *node) {
 
 // form makes arguments of the fields of an HTML form.
 func (t *tool) form(schema *node, encoding place) error {
-	if schema.get("properties") == nil {
+	properties := schema.get("properties")
+	if properties == nil {
 		return errSkip("it needs a form whose fields are not described")
 	}
-	if !t.flat(newObject().set("type", newText("object")).set("properties", schema.get("properties"))) {
-		return errSkip("it needs a form with a field whose name cannot be that of an argument, or is a parameter's too")
-	}
-	before := len(t.args)
-	t.spread(schema)
-	var objects []string
-	for _, a := range t.args[before:] {
-		explode := encoding.at(a.name).at("explode")
-		if isArray(a.schema) && (!explode.is(boolean) || explode.isTrue()) {
-			a.explode = true
+	simple := true
+	for i, name := range properties.keys {
+		field := properties.items[i]
+		if field.kind != object {
+			field = newObject().set("type", newText("string"))
 		}
-		if isObject(a.schema) {
-			objects = append(objects, a.name)
-		}
-	}
-	if len(objects) > 0 {
-		t.notes = append(t.notes, "objects in a form are sent as JSON text: "+clean(strings.Join(objects, ", "), maxTitle))
+		required := slices.ContainsFunc(itemsOf(schema.get("required")), func(n *node) bool { return n.str() == name })
+		a := t.argument(strings.TrimSuffix(name, "[]"), "body", field, required)
+		a.wire, a.style = name, fieldStyle(field, encoding.at(name))
+		a.explode = isArray(field) && a.style.explode
+		simple = simple && a.simple()
 	}
 	t.headers = append(t.headers, [2]string{"Content-Type", mediaForm})
+	if !simple {
+		t.formTemplate()
+	}
 	return nil
+}
+
+// fieldStyle follows the Encoding Object: lists are repeated, objects are JSON text, unless it says otherwise.
+func fieldStyle(field *node, encoding place) style {
+	s := style{name: "form", separator: ",", explode: isArray(field)}
+	if name := encoding.get("style").str(); name != "" {
+		s.name, s.explode = name, name == "form"
+	}
+	if e := encoding.at("explode"); e.is(boolean) && encoding.get("style") != nil {
+		s.explode = e.isTrue()
+	}
+	if s.name == "deepObject" && isArray(field) { // a[]=1, as those write who choose this style
+		s.explode = true
+	}
+	return s
+}
+
+// formTemplate writes the form as a template, where places are not enough to say how its fields are written.
+func (t *tool) formTemplate() {
+	for _, a := range t.args {
+		if a.position == "body" {
+			t.body += a.pair()
+			a.position, a.explode = "", false
+		}
+	}
 }
 
 // mediaTypes gives what a Swagger 2 operation consumes or produces; JSON if it does not say.

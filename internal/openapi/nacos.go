@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 )
 
 // RegistryResult is an import for the Nacos MCP registry: the form fields of Nacos's admin API
@@ -22,21 +23,22 @@ type RegistryResult struct {
 // a backend's host and port only, so the path of the upstream's URL goes into each tool's URL, and all calls
 // go to one backend.
 func ImportRegistry(ctx context.Context, src []byte, version string, o Options) (*RegistryResult, error) {
-	im, err := collect(ctx, src, o)
-	if err != nil {
-		return nil, err
-	}
-	u, err := url.Parse(im.upstream)
-	if err != nil {
-		return nil, fmt.Errorf("import description: upstream: %w", err)
-	}
 	if version == "" {
 		version = "1.0.0"
 	}
-	r := &RegistryResult{
-		ServerSpecification:   im.serverSpecification(u, version).appendJSON(nil),
-		ToolSpecification:     im.toolSpecification(u).appendJSON(nil),
-		EndpointSpecification: endpointSpecification(u).appendJSON(nil),
+	r := &RegistryResult{}
+	im, err := shrink(ctx, src, o, func(im *importer) (int, error) {
+		u, err := url.Parse(im.upstream)
+		if err != nil {
+			return 0, err
+		}
+		r.ServerSpecification = im.serverSpecification(u, version).appendJSON(nil)
+		r.ToolSpecification = im.toolSpecification(u).appendJSON(nil)
+		r.EndpointSpecification = endpointSpecification(u).appendJSON(nil)
+		return len(r.ToolSpecification), nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	r.Result = im.result
 	return r, nil
@@ -64,15 +66,12 @@ func (im *importer) toolSpecification(u *url.URL) *node {
 	for _, t := range im.tools {
 		t.templateAll()
 		if t.base != "" {
-			im.note(t.operation, "the description sends it to "+t.base+", the registry to the one backend of the service")
+			im.note(t.operation, "that server cannot be had: a service of the registry has one backend")
 			t.base = ""
 		}
 		for _, a := range t.args {
 			if a.multi {
 				im.note(t.operation, fmt.Sprintf("slashes in %s are escaped: the registry cannot say that they stay", a.name))
-			}
-			if a.explode {
-				im.note(t.operation, fmt.Sprintf("the list %s is sent as JSON text: the registry cannot say that it is repeated", a.name))
 			}
 		}
 		t.path = u.EscapedPath() + t.path
@@ -89,6 +88,7 @@ func (im *importer) toolSpecification(u *url.URL) *node {
 		}
 		tools.items = append(tools.items, entry)
 
+		im.withoutConfig(t)
 		template := newObject().set("requestTemplate", t.request()).set("responseTemplate", newObject())
 		if p := t.positions(); len(p.keys) > 0 {
 			template.set("argsPosition", p)
@@ -105,6 +105,23 @@ func (im *importer) toolSpecification(u *url.URL) *node {
 		schemes.items = append(schemes.items, one)
 	}
 	return newObject().set("tools", tools).set("toolsMeta", meta).set("securitySchemes", schemes)
+}
+
+// withoutConfig names credentials themselves where the template of a second one reads the config, which services of
+// the registry do not have.
+func (im *importer) withoutConfig(t *tool) {
+	var pairs []string
+	for _, s := range im.schemes {
+		ref := "${credential:" + im.options.Name + "/" + s.id + "}"
+		pairs = append(pairs, "{{.config."+s.id+"}}", ref, "{{b64enc .config."+s.id+"}}", "{{b64enc "+quote(ref)+"}}")
+	}
+	plain := strings.NewReplacer(pairs...)
+	for i := range t.headers {
+		t.headers[i][1] = plain.Replace(t.headers[i][1])
+	}
+	for i := range t.query {
+		t.query[i] = plain.Replace(t.query[i])
+	}
 }
 
 // endpointSpecification enters the backend's address directly; Nacos makes a naming service of it.

@@ -12,16 +12,19 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 )
 
 // Bounds. A description may come from anywhere; none of them is met by those that large companies publish.
 const (
-	maxBytes     = 64 << 20    // of all documents of a description
-	maxDocuments = 200         // that references lead to
-	maxDepth     = 500         // of nesting in a document
-	maxChain     = 50          // references in a row
-	maxTools     = 10000       // in a service
-	maxWork      = 200_000_000 // keywords of schemas looked at
+	maxBytes     = 64 << 20             // of all documents of a description
+	maxDocuments = 5000                 // that references lead to
+	maxDocument  = registry.MaxDocument // of what comes of it
+	maxDepth     = 500                  // of nesting in a document
+	maxChain     = 50                   // references in a row
+	maxTools     = 10000                // in a service
+	maxWork      = 20_000_000           // keywords of schemas looked at
 
 	maxLevels = 8 // to which the properties of a schema nest before they are cut
 
@@ -32,9 +35,11 @@ const (
 	maxStubDescription = 120
 )
 
-// maxNodes bounds a schema by what a model should have to read: arguments are needed, a description of the
-// result is a help.
-var maxNodes = [...]int{request: 1500, response: 400}
+// errTooLarge ends an attempt that is going to be too large.
+var errTooLarge = errors.New("too large")
+
+// nodeSize is what a node of a schema takes in a document, at the very least.
+const nodeSize = 6
 
 var errTooMuch = errors.New("the description's schemas are too large or too intertwined")
 
@@ -89,29 +94,76 @@ type Credential struct {
 }
 
 // Import converts an API description into a service document. It fails only where nothing could come of it:
-// src is no description, no operation is selected, or there is no URL to send calls to. Remote references are
-// loaded under ctx.
+// src is no description, no operation is selected, there is no URL to send calls to, or the document would be
+// larger than a registry takes. Remote references are loaded under ctx.
 func Import(ctx context.Context, src []byte, o Options) (*Result, error) {
-	im, err := collect(ctx, src, o)
-	if err != nil {
-		return nil, err
-	}
-	im.result.Document, err = im.document()
+	im, err := shrink(ctx, src, o, func(im *importer) (int, error) {
+		doc, err := im.document()
+		im.result.Document = doc
+		return len(doc), err
+	})
 	if err != nil {
 		return nil, err
 	}
 	return &im.result, nil
 }
 
+// detail is how much of a description's schemas is taken over.
+type detail struct {
+	nodes   [2]int // at most in a schema, by direction
+	outputs bool
+	note    string
+}
+
+// details are tried in turn until the outcome is small enough. A model should not have to read more than the
+// first, and Nacos takes a document of 1 MiB.
+var details = []detail{
+	{nodes: [2]int{request: 1500, response: 400}, outputs: true},
+	{nodes: [2]int{request: 1500}, note: "output schemas are left out"},
+	{nodes: [2]int{request: 250}, note: "output schemas are left out and large input schemas cut"},
+	{nodes: [2]int{request: 50}, note: "output schemas are left out and input schemas cut to their first levels"},
+}
+
+// shrink imports with less and less detail, until what render makes of it is small enough.
+func shrink(ctx context.Context, src []byte, o Options, render func(*importer) (int, error)) (*importer, error) {
+	sources, err := open(ctx, src, o)
+	if err != nil {
+		return nil, fmt.Errorf("import description: %w", err)
+	}
+	size := 0
+	for i, d := range details {
+		im, err := collect(sources, o, d)
+		if errors.Is(err, errTooLarge) {
+			size = im.made * nodeSize
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("import description: %w", err)
+		}
+		if i > 0 {
+			im.note("", d.note+", to stay below the 1 MiB that Nacos takes: include fewer operations to have more of each")
+		}
+		if size, err = render(im); err != nil {
+			return nil, fmt.Errorf("import description: %w", err)
+		}
+		if size <= maxDocument {
+			return im, nil
+		}
+	}
+	return nil, fmt.Errorf("import description: %.1f MiB would come of it, and 1 MiB is what Nacos takes: include fewer operations", float64(size)/(1<<20))
+}
+
 // importer is the state of one import.
 type importer struct {
 	ctx     context.Context
 	options Options
+	detail  detail
 	sources *sources
 	root    place
 	swagger bool // Swagger 2
 	levels  map[sized]int
-	work    int
+	work    int // keywords that may still be looked at
+	made    int // nodes of schemas
 
 	upstream string
 	tools    []*tool
@@ -121,43 +173,49 @@ type importer struct {
 	result   Result
 }
 
-func collect(ctx context.Context, src []byte, o Options) (*importer, error) {
+// open reads the description itself.
+func open(ctx context.Context, src []byte, o Options) (*sources, error) {
 	if o.Name == "" {
-		return nil, errors.New("import description: a name for the service is needed")
+		return nil, errors.New("a name for the service is needed")
 	}
 	if len(src) > maxBytes {
-		return nil, fmt.Errorf("import description: it is larger than %d MiB", maxBytes>>20)
+		return nil, fmt.Errorf("it is larger than %d MiB", maxBytes>>20)
 	}
 	root, err := parse(src)
 	if err != nil {
-		return nil, fmt.Errorf("import description: it %w", err)
+		return nil, fmt.Errorf("it %w", err)
 	}
-	doc := &document{base: o.Source, root: root}
-	im := &importer{
-		ctx: ctx, options: o, root: place{root, doc}, work: maxWork,
-		sources: &sources{ctx: ctx, load: o.Load, docs: map[string]*document{}, errs: map[string]error{}, bytes: len(src)},
-		levels:  map[sized]int{}, names: map[string]bool{}, matched: map[string]bool{},
-	}
+	s := &sources{ctx: ctx, load: o.Load, main: &document{base: o.Source, root: root}, docs: map[string]*document{}, errs: map[string]error{},
+		bytes: len(src), cleaned: map[*node]string{}}
 	if o.Source != "" {
-		im.sources.docs[o.Source] = doc
+		s.docs[o.Source] = s.main
+	}
+	return s, nil
+}
+
+func collect(s *sources, o Options, d detail) (*importer, error) {
+	im := &importer{
+		ctx: s.ctx, options: o, detail: d, sources: s, root: place{s.main.root, s.main}, work: maxWork,
+		levels: map[sized]int{}, names: map[string]bool{}, matched: map[string]bool{},
 	}
 	if err := im.checkVersion(); err != nil {
-		return nil, fmt.Errorf("import description: %w", err)
+		return nil, err
 	}
+	var err error
 	if im.upstream, err = im.findUpstream(); err != nil {
-		return nil, fmt.Errorf("import description: %w", err)
+		return nil, err
 	}
 	info := im.root.at("info")
 	im.result.Title, im.result.Version = clean(info.get("title").str(), maxTitle), info.get("version").scalar()
 	if err := im.operations(); err != nil {
-		return nil, fmt.Errorf("import description: %w", err)
+		return im, err
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("import description: %w", err)
+	if err := s.ctx.Err(); err != nil {
+		return nil, err
 	}
 	for _, pattern := range o.Include {
 		if !im.matched[pattern] {
-			return nil, fmt.Errorf("import description: include %q selects no operation", pattern)
+			return nil, fmt.Errorf("include %q selects no operation", pattern)
 		}
 	}
 	if len(im.tools) == 0 {
@@ -165,7 +223,7 @@ func collect(ctx context.Context, src []byte, o Options) (*importer, error) {
 		if len(im.result.Skipped) > 0 {
 			reason = "none of its operations can be converted, the first because: " + im.result.Skipped[0].String()
 		}
-		return nil, errors.New("import description: " + reason)
+		return nil, errors.New(reason)
 	}
 	im.result.Credentials = im.credentials()
 	return im, nil
@@ -253,11 +311,13 @@ func (im *importer) serverURL(server place) string {
 			continue
 		}
 		s = strings.ReplaceAll(s, "{"+name+"}", value)
-		text := fmt.Sprintf("server variable %s is %q", name, value)
+		text := fmt.Sprintf("server variable %s is %q", clean(name, maxTitle), clean(value, maxTitle))
 		if options := v.at("enum").each(); len(options) > 1 {
 			var names []string
 			for _, o := range options[:min(len(options), 10)] {
-				names = append(names, o.scalar())
+				if o.scalar() != value {
+					names = append(names, clean(o.scalar(), maxTitle))
+				}
 			}
 			text += " (others: " + strings.Join(names, ", ") + ")"
 		}

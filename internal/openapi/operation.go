@@ -33,8 +33,10 @@ type argument struct {
 	position string // path, query, header, cookie or body; empty where a template takes it
 	schema   *node
 	required bool
-	explode  bool // an array as name=a&name=b
-	multi    bool // a path whose "/" stay
+	wire     string // its name in the request
+	style    style  // how it is written in a query or form
+	explode  bool   // an array as name=a&name=b, where position is enough to say so
+	multi    bool   // a path whose "/" stay
 }
 
 var methods = []string{"get", "put", "post", "delete", "options", "head", "patch"}
@@ -45,7 +47,10 @@ type errSkip string
 func (e errSkip) Error() string { return string(e) }
 
 func (im *importer) operations() error {
-	paths := im.root.at("paths")
+	paths, err := im.child(im.root, "paths")
+	if err != nil {
+		return err
+	}
 	for i, item := range paths.each() {
 		path := paths.keys[i]
 		if strings.HasPrefix(path, "x-") {
@@ -82,6 +87,8 @@ func (im *importer) operations() error {
 // operation converts one operation, if it is selected, or says why it cannot be.
 func (im *importer) operation(method, path string, op, item place) error {
 	t := &tool{operation: strings.ToUpper(method) + " " + path, method: strings.ToUpper(method), carried: map[string]bool{}}
+	// Descriptions in several files have references where the specification knows none, here for one.
+	op, broken := im.sources.follow(op)
 	id := op.get("operationId").str()
 	t.name = toolName(id, method, path)
 	if !im.selected(t, id, path, op) {
@@ -90,9 +97,15 @@ func (im *importer) operation(method, path string, op, item place) error {
 	if im.result.Found++; im.result.Found > maxTools {
 		return fmt.Errorf("more than %d operations: select some with include", maxTools)
 	}
-	err := im.fill(t, path, op, item)
+	err := broken
+	if err == nil {
+		err = im.fill(t, path, op, item)
+	}
 	if im.work < 0 {
 		return errTooMuch
+	}
+	if im.made*nodeSize > maxDocument {
+		return errTooLarge
 	}
 	if err != nil {
 		im.result.Skipped = append(im.result.Skipped, Finding{t.operation, err.Error()})
@@ -138,7 +151,7 @@ func (im *importer) fill(t *tool, path string, op, item place) error {
 	if err != nil {
 		return err
 	}
-	if !im.options.NoOutputSchemas {
+	if im.detail.outputs && !im.options.NoOutputSchemas {
 		im.output(t, op)
 	}
 	return nil
@@ -178,6 +191,7 @@ func (im *importer) server(t *tool, op, item place) {
 		if base := im.absolute(im.serverURL(s)); base != "" {
 			if base != im.upstream {
 				t.base = base
+				t.notes = append(t.notes, "it is sent to a server of its own, "+base)
 			}
 			return
 		}
@@ -189,7 +203,11 @@ func (im *importer) parameters(op, item place) ([]place, error) {
 	var list []place
 	seen := map[string]bool{}
 	for _, from := range []place{op, item} {
-		for _, p := range from.at("parameters").each() {
+		params, err := im.child(from, "parameters")
+		if err != nil {
+			return nil, errSkip("parameters: " + err.Error())
+		}
+		for _, p := range params.each() {
 			p, err := im.sources.follow(p)
 			if err != nil {
 				return nil, errSkip("parameter: " + err.Error())
@@ -250,7 +268,7 @@ func (t *tool) argument(wire, position string, schema *node, required bool) *arg
 	for i := 2; taken(); i++ {
 		name = argName(fmt.Sprintf("%s_%d", wire, i))
 	}
-	a := &argument{name: name, position: position, schema: schema, required: required}
+	a := &argument{name: name, position: position, wire: wire, schema: schema, required: required}
 	t.args = append(t.args, a)
 	return a
 }
@@ -259,7 +277,11 @@ func (t *tool) argument(wire, position string, schema *node, required bool) *arg
 // an output schema must keep to it.
 func (im *importer) output(t *tool, op place) {
 	var found *node
-	responses := op.at("responses")
+	responses, err := im.child(op, "responses")
+	if err != nil {
+		t.notes = append(t.notes, "the result is not described: "+err.Error())
+		return
+	}
 	for i, r := range responses.each() {
 		if !strings.HasPrefix(responses.keys[i], "2") {
 			continue
@@ -298,11 +320,21 @@ func (im *importer) responseSchema(r, op place) place {
 		}
 		return place{}
 	}
-	content := r.at("content")
+	content, err := im.child(r, "content")
+	if err != nil {
+		return place{}
+	}
 	for i, media := range content.each() {
 		if isJSON(content.keys[i]) {
-			return media.at("schema")
+			if media, err = im.sources.follow(media); err == nil {
+				return media.at("schema")
+			}
 		}
 	}
 	return place{}
+}
+
+// child gives the value of a key, references followed.
+func (im *importer) child(p place, key string) (place, error) {
+	return im.sources.follow(p.at(key))
 }

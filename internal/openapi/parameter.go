@@ -161,32 +161,45 @@ func (t *tool) pathParameter(name string, schema *node, s style, multi bool) err
 
 func (t *tool) queryParameter(name string, schema *node, s style, required bool) {
 	a := t.argument(strings.TrimSuffix(name, "[]"), "query", schema, required)
-	wire := queryName(name)
-	piece := ""
-	switch {
-	case s.name == "json":
-	case isObject(schema) && s.name == "deepObject":
-		piece = fmt.Sprintf("{{range $k, $v := %s}}%s[{{$k}}]={{$v}}&{{end}}", a.ref(), wire)
-	case isObject(schema) && s.explode:
-		piece = fmt.Sprintf("{{range $k, $v := %s}}{{$k}}={{$v}}&{{end}}", a.ref())
-	case isArray(schema) && s.explode && a.name == name:
-		a.explode = true
-	case isArray(schema) && s.explode:
-		piece = a.repeated(wire)
-	case isArray(schema) && required:
-		piece = wire + "=" + a.joined(s.separator) + "&"
-	case isArray(schema):
-		piece = fmt.Sprintf("{{with %s}}%s={{join %s .}}&{{end}}", a.ref(), wire, quote(s.separator))
-	case a.name != name:
-		piece = a.optional(wire + "={{" + a.ref() + "}}&")
-	}
-	if isObject(schema) && piece == "" && s.name != "json" {
+	a.wire, a.style = name, s
+	if !a.simple() {
+		t.query = append(t.query, a.pair())
+		a.position = ""
+	} else if isObject(schema) && s.name != "json" {
 		t.notes = append(t.notes, fmt.Sprintf("the object %s is sent as JSON text", a.name))
 	}
-	if piece != "" {
-		a.position = ""
-		t.query = append(t.query, piece)
+	a.explode = a.position != "" && isArray(schema) && s.explode
+}
+
+// simple tells whether a place in a query or form is enough to say how the argument is written.
+func (a *argument) simple() bool {
+	switch {
+	case a.name != a.wire:
+		return false
+	case isObject(a.schema):
+		return a.style.name != "deepObject" && !a.style.explode
+	case isArray(a.schema):
+		return a.style.explode || a.style.name == "json"
 	}
+	return true
+}
+
+// pair is a template of name=value& for the argument in a query or a form; nothing where it is not given.
+func (a *argument) pair() string {
+	wire := queryName(a.wire)
+	switch {
+	case isObject(a.schema) && a.style.name == "deepObject":
+		return fmt.Sprintf("{{range $k, $v := %s}}%s[{{$k}}]={{$v}}&{{end}}", a.ref(), wire)
+	case isObject(a.schema) && a.style.explode:
+		return fmt.Sprintf("{{range $k, $v := %s}}{{$k}}={{$v}}&{{end}}", a.ref())
+	case isArray(a.schema) && a.style.explode:
+		return fmt.Sprintf("{{range %s}}%s={{.}}&{{end}}", a.ref(), wire)
+	case isArray(a.schema) && a.style.name != "json" && a.required:
+		return wire + "=" + a.joined(a.style.separator) + "&"
+	case isArray(a.schema) && a.style.name != "json":
+		return fmt.Sprintf("{{with %s}}%s={{join %s .}}&{{end}}", a.ref(), wire, quote(a.style.separator))
+	}
+	return a.optional(wire + "=" + a.joined("") + "&")
 }
 
 // ref is how a template names the argument.
@@ -205,11 +218,6 @@ func (a *argument) joined(separator string) string {
 		return "{{join " + quote(separator) + " " + a.ref() + "}}"
 	}
 	return "{{" + strings.Trim(a.ref(), "()") + "}}"
-}
-
-// repeated is a template of name=element for each element.
-func (a *argument) repeated(wire string) string {
-	return fmt.Sprintf("{{range %s}}%s={{.}}&{{end}}", a.ref(), wire)
 }
 
 // optional wraps a template so that it prints nothing where the argument is not given.

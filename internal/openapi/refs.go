@@ -51,15 +51,29 @@ func (p place) each() []place {
 	return list
 }
 
+// ref is the reference that p is; "" if it is none. A property may be named $ref: its value is no text.
 func (p place) ref() string { return p.get("$ref").str() }
 
 // sources holds the documents of a description, loaded once each.
 type sources struct {
 	ctx   context.Context
 	load  Loader
+	main  *document
 	docs  map[string]*document
 	errs  map[string]error
 	bytes int
+
+	cleaned map[*node]string
+}
+
+// prose gives the description of a schema made clean, which is costly, once for all who share it.
+func (s *sources) prose(n *node) string {
+	clear, ok := s.cleaned[n]
+	if !ok {
+		clear = clean(n.str(), maxArgDescription)
+		s.cleaned[n] = clear
+	}
+	return clear
 }
 
 // follow gives what p refers to, through as many references as it takes; p itself if it is no reference.

@@ -185,32 +185,30 @@ func (t *tool) yaml() *yaml.Node {
 // plainKeywords are what an entry of args can say.
 var plainKeywords = []string{"type", "description", "enum", "default", "items", "properties"}
 
-// plain tells whether the arguments lose nothing as entries of args, which are the easier ones to edit. Those of
-// forms with lists, and of paths whose "/" stay, have no other way.
+// plain tells whether the arguments lose nothing as entries of args, which are the easier ones to edit. A path whose
+// "/" stay has no other way.
 func (t *tool) plain() bool {
 	must, loses := false, false
 	for _, a := range t.args {
-		must = must || a.multi || a.explode && a.position == "body"
-		if len(typesOf(a.schema.get("type"))) != 1 {
-			loses = true
-		}
+		must = must || a.multi
+		loses = loses || len(typesOf(a.schema.get("type"))) != 1 || a.schema.get("items").is(boolean)
 		for _, key := range a.schema.keys {
 			loses = loses || !slices.Contains(plainKeywords, key)
-		}
-		if a.schema.get("items").is(boolean) {
-			loses = true
 		}
 	}
 	return must || !loses
 }
 
-// templateAll makes templates of what inputSchema and argsPosition cannot say.
+// templateAll makes templates of what inputSchema and argsPosition cannot say: lists that are repeated.
 func (t *tool) templateAll() {
 	for _, a := range t.args {
 		if a.explode && a.position == "query" {
-			t.query = append(t.query, a.repeated(queryName(a.name)))
+			t.query = append(t.query, a.pair())
 			a.explode, a.position = false, ""
 		}
+	}
+	if slices.ContainsFunc(t.args, func(a *argument) bool { return a.explode && a.position == "body" }) {
+		t.formTemplate()
 	}
 }
 

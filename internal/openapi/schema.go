@@ -1,7 +1,6 @@
 package openapi
 
 import (
-	"fmt"
 	"math/big"
 	"regexp"
 	"slices"
@@ -35,13 +34,14 @@ func (im *importer) schema(p place, way direction) (*node, error) {
 		levels = maxLevels
 	}
 	for ; ; levels-- {
-		w := schemaWriter{im: im, way: way, levels: levels, left: maxNodes[way]}
+		w := schemaWriter{im: im, way: way, levels: levels, left: im.detail.nodes[way]}
 		n := w.write(p, 0)
 		if w.err != nil {
 			return nil, w.err
 		}
 		im.levels[known] = levels
 		if w.left >= 0 {
+			im.made += im.detail.nodes[way] - w.left
 			return n, nil
 		}
 		if levels == 0 {
@@ -75,8 +75,7 @@ func (w *schemaWriter) write(p place, level int) *node {
 	if p.is(boolean) { // JSON Schema's true and false
 		return newBool(p.isTrue())
 	}
-	if !p.is(object) {
-		w.fail(fmt.Errorf("a schema must be an object, not %s", p.kind))
+	if !p.is(object) { // a slip of indentation, usually: what it constrains is not known
 		return newObject()
 	}
 	if slices.Contains(w.open, p.node) {
@@ -139,7 +138,7 @@ func (w *schemaWriter) keyword(out *node, key string, value, p place, level int)
 			out.set("format", newText(f))
 		}
 	case "description":
-		if s := clean(value.str(), maxArgDescription); s != "" {
+		if s := w.im.sources.prose(value.node); s != "" {
 			out.set(key, newText(s))
 		}
 	case "format":
@@ -200,6 +199,11 @@ func (w *schemaWriter) keyword(out *node, key string, value, p place, level int)
 var wholeNumber = regexp.MustCompile(`^[0-9]{1,18}$`)
 
 func (w *schemaWriter) schemas(out *node, key string, value place, level int) {
+	value, err := w.im.sources.follow(value) // no schema may stand here, but some describe properties once for several
+	if err != nil {
+		w.fail(err)
+		return
+	}
 	if !value.is(object) {
 		return
 	}
@@ -289,13 +293,11 @@ func (w *schemaWriter) stub(p place, note string) *node {
 	if err != nil || !target.is(object) {
 		return out
 	}
-	if t := schemaType(target.get("type")); t != nil {
+	if t := w.stubType(target, 0); t != nil {
 		if t.kind == text && target.get("nullable").isTrue() {
 			t = newList(t, newText("null"))
 		}
 		out.set("type", t)
-	} else if target.get("properties") != nil {
-		out.set("type", newText("object"))
 	}
 	description := clean(target.get("description").str(), maxStubDescription)
 	if description == "" {
@@ -309,6 +311,25 @@ func (w *schemaWriter) stub(p place, note string) *node {
 	return out
 }
 
+// stubType looks for a type where a stub has one, also in the parts that an allOf is made of.
+func (w *schemaWriter) stubType(p place, depth int) *node {
+	if t := schemaType(p.get("type")); t != nil {
+		return t
+	}
+	if p.get("properties") != nil {
+		return newText("object")
+	}
+	all := p.at("allOf").each()
+	for _, part := range all[:min(len(all), 5)] {
+		if part, err := w.im.sources.follow(part); err == nil && depth < 3 {
+			if t := w.stubType(part, depth+1); t != nil {
+				return t
+			}
+		}
+	}
+	return nil
+}
+
 // finish puts right what depends on several keywords.
 func (w *schemaWriter) finish(out *node, p place) {
 	// OpenAPI 3.0: exclusiveMinimum and exclusiveMaximum are booleans beside minimum and maximum.
@@ -318,10 +339,14 @@ func (w *schemaWriter) finish(out *node, p place) {
 			out.set(pair[1], n)
 		}
 	}
-	if out.get("type") == nil && out.get("properties") != nil {
-		out.keys = slices.Insert(out.keys, 0, "type")
-		out.items = slices.Insert(out.items, 0, newText("object"))
-		out.index = nil
+	// The type comes first, and is said: many clients look for it.
+	t := out.get("type")
+	if t == nil && out.get("properties") != nil {
+		t = newText("object")
+	}
+	if t != nil && (len(out.keys) == 0 || out.keys[0] != "type") {
+		out.drop("type")
+		out.keys, out.items, out.index = slices.Insert(out.keys, 0, "type"), slices.Insert(out.items, 0, t), nil
 	}
 	if p.get("nullable").isTrue() || p.get("x-nullable").isTrue() {
 		nullable(out)

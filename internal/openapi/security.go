@@ -18,11 +18,14 @@ type scheme struct {
 
 // scheme reads the Security Scheme Object of a name; nil and a reason if a gateway cannot follow it.
 func (im *importer) scheme(name string) (*scheme, string) {
-	all := im.root.at("components").at("securitySchemes")
-	if im.swagger {
-		all = im.root.at("securityDefinitions")
+	parent, key := im.root, "securityDefinitions"
+	if !im.swagger {
+		parent, key = im.root.at("components"), "securitySchemes"
 	}
-	p, err := im.sources.follow(all.at(name))
+	p, err := im.child(parent, key)
+	if err == nil {
+		p, err = im.child(p, name)
+	}
 	if err != nil || !p.is(object) {
 		return nil, "is not described"
 	}

@@ -171,7 +171,7 @@ func appendString(dst []byte, s string) []byte {
 	return append(dst, bytes.TrimSuffix(b.Bytes(), []byte("\n"))...)
 }
 
-var errTooDeep = fmt.Errorf("nested deeper than %d levels", maxDepth)
+var errTooDeep = fmt.Errorf("is nested deeper than %d levels", maxDepth)
 
 // parse reads JSON or YAML. What begins like JSON and is none is tried as YAML, whose flow style looks alike.
 func parse(src []byte) (*node, error) {
@@ -296,7 +296,7 @@ func (c *yamlReader) read(y *yaml.Node, depth int) (*node, error) {
 		return n, nil
 	}
 	if c.open[y] {
-		return nil, fmt.Errorf("line %d: anchor %q contains itself", y.Line, y.Anchor)
+		return nil, fmt.Errorf("has an anchor %q that contains itself (line %d)", y.Anchor, y.Line)
 	}
 	if y.Kind == yaml.ScalarNode {
 		return yamlScalar(y), nil
@@ -333,7 +333,7 @@ func (c *yamlReader) mapping(n *node, y *yaml.Node, depth int) error {
 			key = key.Alias
 		}
 		if key.Kind != yaml.ScalarNode {
-			return fmt.Errorf("line %d: a key must be text", key.Line)
+			return fmt.Errorf("has a key that is not text (line %d)", key.Line)
 		}
 		value, err := c.read(y.Content[i+1], depth+1)
 		if err != nil {

@@ -1,0 +1,193 @@
+package openapi
+
+import (
+	"context"
+	"flag"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"golang.org/x/tools/txtar"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func read(t testing.TB, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// options are those of the descriptions in testdata/good.
+func options(name string) Options {
+	o := Options{Name: strings.TrimSuffix(name, filepath.Ext(name)), Source: "good/" + name, Load: Files(os.DirFS("testdata"))}
+	return o
+}
+
+func imported(t testing.TB, name string) *Result {
+	t.Helper()
+	r, err := Import(t.Context(), read(t, "testdata/good/"+name), options(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// compiled gives the tools of a document, which must be accepted without a word.
+func compiled(t testing.TB, document []byte) *convert.Service {
+	t.Helper()
+	def, rejections := registry.ParseService("demo.yaml", document)
+	for _, r := range rejections {
+		t.Errorf("rejected: %v", r)
+	}
+	if def == nil {
+		t.Fatalf("no service came of\n%s", document)
+	}
+	service, rejections := convert.Compile(def, convert.Options{Secrets: secrets{}})
+	for _, r := range rejections {
+		t.Errorf("rejected: %v", r)
+	}
+	return service
+}
+
+var descriptions = []string{"library.yaml", "warehouse.json", "payments.yaml"}
+
+func TestDocumentsAreGolden(t *testing.T) {
+	for _, name := range descriptions {
+		t.Run(name, func(t *testing.T) {
+			r := imported(t, name)
+			got := string(r.Document)
+			for _, list := range []struct {
+				heading string
+				found   []Finding
+			}{{"skipped", r.Skipped}, {"note", r.Notes}} {
+				for _, f := range list.found {
+					got += "#### " + list.heading + ": " + f.String() + "\n"
+				}
+			}
+			golden := "testdata/good/" + strings.TrimSuffix(name, filepath.Ext(name)) + ".golden.yaml"
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if diff := cmp.Diff(string(read(t, golden)), got); diff != "" {
+				t.Errorf("document (-want +got):\n%s", diff)
+			}
+			service := compiled(t, r.Document)
+			var names []string
+			for _, tool := range service.Order {
+				names = append(names, tool.Name)
+			}
+			if diff := cmp.Diff(r.Tools, names); diff != "" {
+				t.Errorf("tools that can be called (-want +got):\n%s", diff)
+			}
+			if r.Found != len(r.Tools)+len(r.Skipped) {
+				t.Errorf("%d operations, but %d tools and %d skipped", r.Found, len(r.Tools), len(r.Skipped))
+			}
+		})
+	}
+}
+
+// calls are what the tools of testdata/good must send. The registry form of an import must send the same.
+var calls = []struct {
+	name, description, tool, arguments, want string
+}{
+	{"nothing given, default applied", "library.yaml", "listBooks", `{}`, "GET /books?sort[by]=title\nAuthorization: Bearer secret-token\n"},
+	{"list repeated", "library.yaml", "listBooks", `{"author":["A b","C&d"]}`, "GET /books?sort[by]=title&author=A%20b&author=C%26d\nAuthorization: Bearer secret-token\n"},
+	{"list joined by commas", "library.yaml", "listBooks", `{"ids":[1,12345678901234567890]}`, "GET /books?ids=1%2C12345678901234567890&sort[by]=title\nAuthorization: Bearer secret-token\n"},
+	{"list joined by pipes", "library.yaml", "listBooks", `{"tags":["x y","z"]}`, "GET /books?tags=x%20y%7Cz&sort[by]=title\nAuthorization: Bearer secret-token\n"},
+	{"object by its properties", "library.yaml", "listBooks", `{"filter":{"year":1999,"language":"en&x"}}`, "GET /books?filter[year]=1999&filter[language]=en%26x&sort[by]=title\nAuthorization: Bearer secret-token\n"},
+	{"renamed argument", "library.yaml", "listBooks", `{"sort_by":"year"}`, "GET /books?sort[by]=year\nAuthorization: Bearer secret-token\n"},
+	{"header and cookie", "library.yaml", "listBooks", `{"X-Trace":"t1","session":"a;b"}`, "GET /books?sort[by]=title\nAuthorization: Bearer secret-token\nCookie: session=a%3Bb\nX-Trace: t1\n"},
+	{"JSON body of properties", "library.yaml", "addBook", `{"title":"T","isbn":"1-2","price":1.50}`, "POST /books\nAuthorization: Bearer secret-token\nContent-Type: application/json; charset=utf-8\n\n" + `{"title":"T","isbn":"1-2","price":1.50}`},
+	{"path escaped", "library.yaml", "get_books_by_isbn", `{"isbn":"a/../b?c"}`, "GET /books/a%2F..%2Fb%3Fc\n"},
+	{"body that is a choice", "library.yaml", "books_replace", `{"isbn":"1","body":{"copyOf":"2"}}`, "PUT /books/1\nAuthorization: Bearer secret-token\nContent-Type: application/json\n\n" + `{"copyOf":"2"}`},
+	{"path whose slashes stay", "library.yaml", "chapter", `{"isbn":"1/2","path":"a/b c"}`, "GET /books/1%2F2/chapters/a/b%20c\nAuthorization: Bearer secret-token\n"},
+	{"list in a path, matrix", "library.yaml", "shelves", `{"ids":[3,4],"kind":"new"}`, "GET /shelves/3%2C4/books;kind=new\nAuthorization: Bearer secret-token\n"},
+	{"body that is a list", "library.yaml", "importBooks", `{"body":[{"title":"T","isbn":"1"}]}`, "POST /import\nAuthorization: Bearer secret-token\nContent-Type: application/json\n\n" + `[{"title":"T","isbn":"1"}]`},
+	{"body that is text", "library.yaml", "note", `{"body":"a \"b\""}`, "POST /notes\nAuthorization: Bearer secret-token\nContent-Type: text/plain\n\na \"b\""},
+	{"Swagger lists", "warehouse.json", "items_list", `{"ids":[1,2],"colour":["red","blue"]}`, "GET /items?key=secret-app_key&ids=1%2C2&colour=red&colour=blue&page=1\nX-App-Id: secret-app_id\n"},
+	{"Swagger body", "warehouse.json", "items_list_2", `{"name":"n","weight":null,"ean":7}`, "POST /items\nAuthorization: Basic secret-login\nContent-Type: application/json; charset=utf-8\n\n" + `{"name":"n","weight":null,"ean":7}`},
+	{"body whose names are taken", "warehouse.json", "patch_items_by_id", `{"id":1,"body":{"id":2}}`, "PATCH /items/1\nAuthorization: Bearer secret-oauth\nContent-Type: application/json\n\n" + `{"id":2}`},
+	{"body left out", "warehouse.json", "patch_items_by_id", `{"id":1}`, "PATCH /items/1\nAuthorization: Bearer secret-oauth\nContent-Type: application/json\n"},
+	{"Swagger form", "warehouse.json", "addLabel", `{"id":1,"label":"a b&c","colours":["x","y"]}`, "POST /items/1/labels\nContent-Type: application/x-www-form-urlencoded\n\nlabel=a+b%26c&colours=x&colours=y"},
+	{"form by template", "payments.yaml", "createCharge", `{"amount":5,"expand":["a","b"],"metadata":{"k[1]":"v&w"}}`, "POST /charges\nContent-Type: application/x-www-form-urlencoded\n\namount=5&expand[]=a&expand[]=b&metadata[k%5B1%5D]=v%26w&"},
+	{"form by place", "payments.yaml", "createRefund", `{"charge":"c","reasons":["x","y"]}`, "POST /refunds\nContent-Type: application/x-www-form-urlencoded\n\ncharge=c&reasons=x&reasons=y&full=false"},
+	{"parts in other files", "payments.yaml", "listParts", `{"q":"a b"}`, "GET /parts?q=a%20b\n"},
+}
+
+// sent is the request of a call, readable.
+func sent(t testing.TB, service *convert.Service, tool, arguments string) string {
+	t.Helper()
+	called := service.Tools[tool]
+	if called == nil {
+		t.Fatalf("there is no tool %q", tool)
+	}
+	request, result, err := called.Request(convert.Call{Arguments: []byte(arguments), Header: http.Header{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if request == nil {
+		t.Fatalf("no request, but %s", result)
+	}
+	text := request.Method + " " + request.URL + "\n"
+	var names []string
+	for name := range request.Header {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		text += name + ": " + strings.Join(request.Header[name], ", ") + "\n"
+	}
+	if len(request.Body) > 0 {
+		text += "\n" + string(request.Body)
+	}
+	return text
+}
+
+func TestToolsSendWhatTheDescriptionSays(t *testing.T) {
+	for _, call := range calls {
+		t.Run(call.description+" "+call.name, func(t *testing.T) {
+			service := compiled(t, imported(t, call.description).Document)
+			if diff := cmp.Diff(call.want, sent(t, service, call.tool, call.arguments)); diff != "" {
+				t.Errorf("request (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// secrets makes a secret of each reference's last part.
+type secrets struct{}
+
+func (secrets) Lookup(_, ref string) (convert.Secret, error) {
+	return convert.Secret{Value: "secret-" + ref[strings.LastIndex(ref, "/")+1:]}, nil
+}
+
+func TestWhatNothingComesOf(t *testing.T) {
+	archive := txtar.Parse(read(t, "testdata/bad/cases.txtar"))
+	if len(archive.Files)%2 != 0 {
+		t.Fatal("a file lacks its error")
+	}
+	for i := 0; i < len(archive.Files); i += 2 {
+		src, want := archive.Files[i], archive.Files[i+1]
+		t.Run(src.Name, func(t *testing.T) {
+			_, err := Import(context.Background(), src.Data, Options{Name: "x"})
+			if err == nil {
+				t.Fatal("something came of it")
+			}
+			if diff := cmp.Diff(strings.TrimSpace(string(want.Data)), err.Error()); diff != "" {
+				t.Errorf("error (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
