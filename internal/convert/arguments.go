@@ -3,6 +3,7 @@ package convert
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
 	"strings"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
@@ -11,6 +12,7 @@ import (
 // arg is one argument of a tool, and where it goes.
 type arg struct {
 	name    string
+	header  string // its name as a header
 	pos     position
 	inURL   bool // its place in the path is written in the URL
 	multi   bool
@@ -228,7 +230,7 @@ func (c *toolCompiler) declare() {
 		case registry.InQuery:
 			a.pos = toQuery
 		case registry.InHeader:
-			a.pos = toHeader
+			a.pos, a.header = toHeader, http.CanonicalHeaderKey(d.Name)
 			if !isToken(d.Name) {
 				c.reject("args", d.Line, "argument %q cannot be the name of a header", d.Name)
 			}

@@ -213,8 +213,8 @@ func (c *toolCompiler) headers() {
 	}
 	for i := range c.tool.args {
 		if a := &c.tool.args[i]; a.pos == toHeader {
-			if name := http.CanonicalHeaderKey(a.name); name == "Host" || ownHeader(name) {
-				c.reject("args", 0, "argument %q cannot be the header %s", a.name, name)
+			if a.header == "Host" || ownHeader(a.header) {
+				c.reject("args", 0, "argument %q cannot be the header %s", a.name, a.header)
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package convert
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 )
 
@@ -16,6 +17,7 @@ type quickCheck struct {
 type quickArg struct {
 	types string // letters of the allowed types; empty: any
 	enum  []string
+	items *quickArg // of a list's elements; nil: any
 }
 
 const (
@@ -23,6 +25,8 @@ const (
 	quickInteger = "i"
 	quickNumber  = "n"
 	quickBoolean = "b"
+	quickArray   = "a"
+	quickObject  = "o"
 	quickNull    = "0"
 )
 
@@ -98,7 +102,16 @@ func (a *quickArg) read(v any) bool {
 				a.types = quickInteger + quickNumber
 			case "boolean":
 				a.types = quickBoolean
+			case "array":
+				a.types = quickArray
+			case "object":
+				a.types = quickObject
 			default:
+				return false
+			}
+		case "items":
+			a.items = &quickArg{}
+			if !a.items.read(v) {
 				return false
 			}
 		case "enum":
@@ -130,45 +143,47 @@ func (q *quickCheck) valid(vals []value) bool {
 		}
 	}
 	for i := range vals {
-		if v := &vals[i]; v.set && !q.args[i].valid(v) {
+		if v := &vals[i]; v.set && !q.args[i].valid(v.any) {
 			return false
 		}
 	}
 	return true
 }
 
-func (a *quickArg) valid(v *value) bool {
+func (a *quickArg) valid(v any) bool {
 	if a.types != "" && !strings.Contains(a.types, quickType(v)) {
 		return false
+	}
+	if list, ok := v.([]any); ok && a.items != nil {
+		for _, e := range list {
+			if !a.items.valid(e) {
+				return false
+			}
+		}
 	}
 	if a.enum == nil {
 		return true
 	}
-	if v.str == nil {
-		return false
-	}
-	for _, e := range a.enum {
-		if e == *v.str {
-			return true
-		}
-	}
-	return false
+	s, ok := v.(string)
+	return ok && slices.Contains(a.enum, s)
 }
 
-// quickType is the letter of a value's type; one that no type has for what the library must judge, such as 1.0.
-func quickType(v *value) string {
-	switch x := v.any.(type) {
+// quickType is the letter of a value's type; numbers such as 1.0, which may be integers, are for the library to judge.
+func quickType(v any) string {
+	switch x := v.(type) {
 	case string:
 		return quickString
 	case bool:
 		return quickBoolean
-	case nil:
-		return quickNull
+	case []any:
+		return quickArray
+	case map[string]any:
+		return quickObject
 	case json.Number:
 		if strings.ContainsAny(string(x), ".eE") {
 			return quickNumber
 		}
 		return quickInteger
 	}
-	return "-"
+	return quickNull
 }

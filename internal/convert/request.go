@@ -191,7 +191,7 @@ func (t *Tool) place(x *execution, r *Request, to *target) error {
 			if !fieldValue(s) {
 				return &argumentError{a.name, "goes into a header and must not hold line breaks or control characters"}
 			}
-			r.Header[http.CanonicalHeaderKey(a.name)] = []string{textproto.TrimString(s)}
+			r.Header[a.header] = []string{textproto.TrimString(s)}
 		case toCookie:
 			cookie := string(appendEscaped(append([]byte(a.name), '='), v.text(), &cookieByte))
 			if given := r.Header["Cookie"]; len(given) > 0 {
@@ -216,18 +216,20 @@ func appendPairs(dst []byte, a *arg, v *value, escape func([]byte, string) []byt
 	if !v.sent() {
 		return dst
 	}
-	values := []value{*v}
 	if a.explode {
-		values = v.elements()
-	}
-	for i := range values {
-		if len(dst) > 0 {
-			dst = append(dst, '&')
+		for _, e := range v.elements() {
+			dst = appendPair(dst, a.name, &e, escape)
 		}
-		dst = append(escape(dst, a.name), '=')
-		dst = values[i].appendText(dst, escape)
+		return dst
 	}
-	return dst
+	return appendPair(dst, a.name, v, escape)
+}
+
+func appendPair(dst []byte, name string, v *value, escape func([]byte, string) []byte) []byte {
+	if len(dst) > 0 {
+		dst = append(dst, '&')
+	}
+	return v.appendText(append(escape(dst, name), '='), escape)
 }
 
 func (t *Tool) setBody(x *execution, r *Request) error {

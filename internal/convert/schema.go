@@ -93,6 +93,7 @@ func schemaError(err error) error {
 			leaves(ve, func(l *jsonschema.ValidationError) {
 				out = append(out, fmt.Sprintf("at /%s: %s", strings.Join(l.InstanceLocation, "/"), schemaFault(l)))
 			})
+			slices.Sort(out)
 			return fmt.Errorf("not a JSON Schema: %s", joinSome(out))
 		}
 	}
@@ -128,6 +129,7 @@ func (s *schema) validate(v any, depth, size int) (faults []string) {
 		return []string{"the arguments cannot be validated"}
 	}
 	leaves(ve, func(l *jsonschema.ValidationError) { faults = append(faults, describe(l)...) })
+	slices.Sort(faults) // the library walks maps
 	return faults
 }
 

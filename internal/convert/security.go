@@ -82,6 +82,7 @@ func (c *toolCompiler) plan(field string, ref *registry.SecurityRef) (securityPl
 	t := c.text(field, line, src, template.Options{Mode: template.Header}, true)
 	if t.template != nil {
 		c.checkRefs(field, line, t.template, false)
+		c.fold(t, src)
 	} else if len(c.found) == before && strings.TrimSpace(t.literal) == "" {
 		c.warn(field, line, "the credential is empty: requests are sent without it")
 	}

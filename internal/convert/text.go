@@ -71,7 +71,20 @@ func (c *toolCompiler) requestText(field string, line int, src string, o templat
 	if t.template != nil {
 		c.checkRefs(field, line, t.template, true)
 	}
+	if o.Mode == template.Header {
+		c.fold(t, src)
+	}
 	return t
+}
+
+// fold makes a literal of a header that needs nothing but fixed values of config.
+func (c *toolCompiler) fold(t *text, src string) {
+	if t.template == nil {
+		return
+	}
+	if literal, ok := c.tool.data.fold(src); ok {
+		*t = text{literal: literal}
+	}
 }
 
 // checkRefs reports what a template reads that is not there. Without args it sees config only.

@@ -157,7 +157,7 @@ func (o *target) argument(t *Tool, p piece, v value, place int) (err error) {
 	a := &t.args[p.arg]
 	switch place {
 	case inQuery:
-		o.query = v.appendText(o.query, func(dst []byte, s string) []byte { return appendEscaped(dst, s, &unreserved) })
+		o.query = v.appendText(o.query, queryEscape)
 	case inPath:
 		if !v.sent() || v.empty() {
 			if p.brace {
