@@ -184,7 +184,7 @@ func onlyA(x *Exchange) {
 }
 
 // odd is a message that decoding and encoding would change.
-const odd = `{ "result" : {"unknown":9007199254740993,"x":1.50,"\u0065":"\/\u00e9\ud83d\ude00","tools":[ {"name":"a","z":1e400},{"name":"b"} ],"b":{"y":1,"a":2}} ,"id":7, "jsonrpc":"2.0"}`
+const odd = `{ "result" : {"unknown":9007199254740993,"x":1.50,"\u0065":"\/\u00e9\ud83d\ude00","tools":[ {"name":"a","z":1e400},{"name":"b"}],"b":{"y":1,"a":2}} ,"id":7, "jsonrpc":"2.0"}`
 
 func TestBytesComeThroughUnchanged(t *testing.T) {
 	for _, typ := range []string{"application/json", "text/event-stream"} {
@@ -214,7 +214,7 @@ func TestBytesComeThroughUnchanged(t *testing.T) {
 
 // TestA18_ListsAreFiltered: with See taken out of the rewriter, "b" arrives.
 func TestA18_ListsAreFiltered(t *testing.T) {
-	filtered := strings.Replace(odd, `,{"name":"b"} ]`, `]`, 1)
+	filtered := strings.Replace(odd, `,{"name":"b"}`, "", 1)
 	for _, c := range []struct {
 		name, typ, body, want string
 		encoding              string
