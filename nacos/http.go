@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	httpTimeout = 20 * time.Second // a list of 100,000 documents takes a few seconds
+	httpTimeout = time.Minute // a list of 100,000 documents takes a few seconds; callers say less where they can
 	dialTimeout = 2 * time.Second
 	maxAnswer   = 256 << 20
 )

@@ -279,7 +279,7 @@ func (n *naming) ask(ref ServiceRef) {
 	if err != nil {
 		s.sent = false
 		if errors.Is(err, ErrForbidden) {
-			s.sent = true // again with the next repetition
+			s.sent, s.asked = true, time.Now().Add(jitter(forbiddenWait)-resubscribeEvery)
 		}
 		if missingRight(err) {
 			n.c.problem("naming "+ref.String(), fmt.Sprintf("reading the instances of %s is not permitted: %v: grant it action r on %s:%s:naming/*",

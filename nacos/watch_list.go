@@ -1,8 +1,10 @@
 package nacos
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 )
 
@@ -13,6 +15,10 @@ const (
 	maxListInterval = time.Minute
 	// confirmAfter is when a list is taken again that lacked a document for the first time.
 	confirmAfter = time.Second
+	awayWait     = 500 * time.Millisecond
+
+	minListTimeout = 3 * time.Second
+	maxListTimeout = time.Minute
 )
 
 // groupList is how the listing of one group goes.
@@ -21,6 +27,7 @@ type groupList struct {
 	usable   bool // the last attempt gave a whole list, or failed for want of a connection
 	next     time.Time
 	interval time.Duration // the current one, grown where needed
+	timeout  time.Duration // of the next attempt
 }
 
 // listLoop lists each group at once when connected, then again and again.
@@ -47,7 +54,14 @@ func (w *watch) listLoop() {
 
 func (w *watch) listGroup(group string) {
 	began := time.Now()
-	entries, complete, err := w.c.list(w.ctx, group)
+	w.mu.Lock()
+	// A server that is just starting may take a request and never answer it: that must not cost the time which a
+	// list of 100,000 documents may take.
+	timeout := max(minListTimeout, w.lists[group].timeout)
+	w.mu.Unlock()
+	ctx, cancel := context.WithTimeout(w.ctx, timeout)
+	defer cancel()
+	entries, complete, err := w.c.list(ctx, group)
 	took := time.Since(began)
 	if w.ctx.Err() != nil {
 		return
@@ -64,17 +78,26 @@ func (w *watch) listGroup(group string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	l := w.lists[group]
+	var status *statusError
 	switch {
 	case err == nil:
 		l.interval = min(max(w.c.cfg.ListInterval, time.Duration(float64(took)/listShare)), maxListInterval)
+		l.timeout = min(5*took, maxListTimeout)
 	case errors.Is(err, ErrForbidden):
 		l.usable = false
-		l.interval = max(w.c.cfg.ListInterval, forbiddenWait)
-	default: // busy or away
+		l.interval = forbiddenWait
+	case !errors.As(err, &status): // away: its HTTP port opens some seconds after gRPC answers
+		l.interval = awayWait
+		if took >= timeout {
+			l.timeout = min(2*timeout, maxListTimeout)
+		}
+	default: // busy
 		l.interval = min(max(2*l.interval, w.c.cfg.ListInterval), 8*w.c.cfg.ListInterval)
+	}
+	if err != nil {
 		w.c.log.Debug("nacos list failed", "group", group, "error", err)
 	}
-	l.next = time.Now().Add(l.interval*8/10 + jitter(l.interval*4/10)/2)
+	l.next = time.Now().Add(l.interval*9/10 + rand.N(l.interval/5))
 	if err != nil {
 		return // tells nothing about any document
 	}
