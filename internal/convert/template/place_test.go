@@ -140,6 +140,9 @@ func TestExecutionsDoNotDisturbEachOther(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	if got := shared.Text(); got != `{"y":null}` {
+		t.Errorf("shared data became %s", got)
+	}
 }
 
 // Whatever the arguments hold: the URL keeps scheme, host and number of segments, and a JSON body its shape.
