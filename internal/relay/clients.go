@@ -144,6 +144,13 @@ func (c *sseClient) inner(method string, header http.Header) *http.Request {
 	return req
 }
 
+// keepSession remembers the session that Handle opened; what the client posts next is for it.
+func (c *sseClient) keepSession(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.session = id
+}
+
 // posted is a message on its way through Handle.
 type posted struct {
 	client  *sseClient
@@ -184,9 +191,6 @@ func (m *posted) run() {
 	delete(c.inFlight, m.id)
 	if cancel := c.inFlight[m.cancels]; cancel != nil {
 		cancel()
-	}
-	if id := s.header.Get(wire.HeaderSession); id != "" && status < 300 {
-		c.session = id
 	}
 	listen := m.method == wire.NotificationInitialized && status < 300 && c.session != "" && !c.listens && !c.ended
 	if listen {

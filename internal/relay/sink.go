@@ -34,6 +34,9 @@ func (s *sink) WriteHeader(status int) {
 		return
 	}
 	s.status = status
+	if id := s.header.Get(wire.HeaderSession); id != "" && status < 300 {
+		s.client.keepSession(id) // before the answer goes out: the client's next message may be here at once
+	}
 	if s.events = mediaType(s.header) == "text/event-stream"; !s.events {
 		return
 	}
