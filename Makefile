@@ -12,7 +12,7 @@ help: ## list these targets
 
 .PHONY: build
 build: ## build bin/nacos-mcp-proxy
-	go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/nacos-mcp-proxy
+	go build -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/nacos-mcp-proxy
 
 .PHONY: run
 run: ## start the proxy with its example and a demo backend; prints a curl line that works
