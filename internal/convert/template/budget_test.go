@@ -125,6 +125,20 @@ func TestA33_HostileTextIsRefused(t *testing.T) {
 	}
 }
 
+// Depth is a limit of its own: with steps alone a template that calls itself would use up the stack first.
+func TestA33_RecursionIsStoppedByDepth(t *testing.T) {
+	tmpl, err := Parse("x", `{{define "x"}}{{add 1 .}} {{if lt . 1000}}{{template "x" (add 1 .)}}{{end}}{{end}}{{template "x" 0}}`, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tmpl.Execute(nil, Null(), Env{}, Budget{}); !errors.Is(err, errDepth) {
+		t.Errorf("error %v, want %v", err, errDepth)
+	}
+	if _, err := tmpl.Execute(nil, Null(), Env{}, Budget{Depth: 1001}); err != nil {
+		t.Errorf("within the depth: %v", err)
+	}
+}
+
 // A small budget holds exactly: what fits passes, one more byte does not.
 func TestOutputBudgetCountsOwnBytesOnly(t *testing.T) {
 	for mode := Text; mode <= Header; mode++ {
