@@ -20,9 +20,9 @@ func around(schema, others string) string {
 	return head + schema + `}}}}}},"components":{"schemas":{` + others + `}}}`
 }
 
-// TestA33_HostileDescriptionsAreBounded holds that no description costs more than it is worth. Without the budget of
-// nodes "wide and deep" does not end; without the set of open schemas the loops do not; without sharing of anchors the bomb
-// takes all memory.
+// TestA33_HostileDescriptionsAreBounded holds that no description costs more than it is worth. Without the bound on
+// depth "deep nesting" passes, without the look at the size "many operations" makes a document of several MiB;
+// without the budget of nodes "doubling by allOf" does not end.
 func TestA33_HostileDescriptionsAreBounded(t *testing.T) {
 	var doubling, all strings.Builder
 	for i := range 60 {

@@ -236,7 +236,7 @@ func (im *importer) checkVersion() error {
 	}
 	if v := im.root.get("swagger").scalar(); v != "" {
 		if v != "2.0" && v != "2" {
-			return fmt.Errorf("Swagger %s is not supported: convert it to OpenAPI 3 first", v)
+			return fmt.Errorf("version %s of Swagger is not supported: convert it to OpenAPI 3 first", v)
 		}
 		im.swagger = true
 		return nil
@@ -246,7 +246,7 @@ func (im *importer) checkVersion() error {
 	case v == "":
 		return errors.New(`it is no API description: neither "openapi" nor "swagger" is in it`)
 	case !strings.HasPrefix(v, "3."):
-		return fmt.Errorf("OpenAPI %s is not supported: 3.0 and 3.1 are", v)
+		return fmt.Errorf("version %s of OpenAPI is not supported: 3.0 and 3.1 are", v)
 	case !strings.HasPrefix(v, "3.0") && !strings.HasPrefix(v, "3.1"):
 		im.note("", fmt.Sprintf("OpenAPI %s is read as 3.1", v))
 	}
