@@ -472,13 +472,16 @@ func TestDecisionsDoNotAllocate(t *testing.T) {
 	limiter := NewLimiter(10)
 	i := 0
 	if n := testing.AllocsPerRun(1000, func() {
-		c := consumers[i%len(consumers)]
-		i += 37
-		table.Service(c, now)
-		table.Tool(c, tool, now)
-		closed.Tool(c, tool, now)
+		// one who holds a service grant, one who holds tool grants, one who holds nothing
+		for _, c := range []*registry.Consumer{consumers[i%250], consumers[1000+i%250], consumers[9999]} {
+			table.Service(c, now)
+			table.Tool(c, tool, now)
+			closed.Tool(c, tool, now)
+			table.NextExpiry(c, now)
+		}
+		c := consumers[1000+i%250]
+		i++
 		table.Tool(nil, tool, now)
-		table.NextExpiry(c, now)
 		table.VersionAllowed("1.0.0")
 		ticket, _, _ := limiter.Admit(table, c, tool, noon)
 		ticket.Release()

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -128,33 +127,43 @@ func TestA33_StoredDocumentsTakeBoundedTime(t *testing.T) {
 	if testing.Short() {
 		t.Skip("parses many megabytes")
 	}
-	big := func(head, element, tail string) []byte {
-		n := (MaxStored - len(head) - len(tail) - 1) / (len(element) + 1)
-		return []byte(head + strings.Repeat(element+",", n-1) + element + tail)
+	const whole, part = MaxStored - 200, MaxStored / 8
+	list := func(head, format, tail string) func(int) string {
+		return func(size int) string {
+			var b strings.Builder
+			b.WriteString(head)
+			for i := 0; b.Len() < size; i++ {
+				if i > 0 {
+					b.WriteByte(',')
+				}
+				fmt.Fprintf(&b, format, i)
+			}
+			return b.String() + tail
+		}
 	}
-	cases := map[string][]byte{
-		"versions":       big(`{"name":"a","versionDetails":[`, `{"version":"1"}`, `]}`),
-		"same tools":     big(`{"toolsMeta":{"a":{"templates":{"json-go-template":{"requestTemplate":{"url":"/x"}}}}},"tools":[`, `{"name":"a"}`, `]}`),
-		"lines":          big("{\"tools\":[\n", "{\"name\":\n7}", `]}`),
-		"positions":      big(`{"tools":[{"name":"a"}],"toolsMeta":{"a":{"templates":{"json-go-template":{"argsPosition":{`, `"b":"x"`, `}}}}}}`),
-		"same scheme":    big(`{"securitySchemes":[`, `{"id":"a"}`, `]}`),
-		"bad flags":      big(`{"toolsMeta":{`, "\"b\":{\"enabled\":\n9}", `}}`),
-		"deeply nested":  []byte(`{"tools":` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + `}`),
-		"too deep":       []byte(strings.Repeat("[", MaxStored)),
-		"schema members": big(`{"tools":[{"name":"a","inputSchema":{"properties":{`, `"b":{}`, `}}}],"toolsMeta":{"a":{"templates":{"json-go-template":{}}}}}`),
+	const meta = `"toolsMeta":{"a":{"templates":{"json-go-template":{"requestTemplate":{"url":"/x"},"argsPosition":{`
+	cases := map[string]func(int) string{
+		"versions":       list(`{"name":"a","versionDetails":[`, `{"version":"%d"}`, `]}`),
+		"tools":          list(`{"tools":[`, `{"name":"t%d"}`, `]}`),
+		"same tools":     list(`{`+meta+`}}}}},"tools":[`, `{"name":"a","x":%d}`, `]}`),
+		"lines":          list("{\"tools\":[\n", "{\"name\":\n%d}", `]}`),
+		"positions":      list(`{"tools":[{"name":"a"}],`+meta, `"b%d":"x"`, `}}}}}}`),
+		"schemes":        list(`{"securitySchemes":[`, `{"id":"a%d"}`, `]}`),
+		"bad flags":      list(`{"toolsMeta":{`, "\"b%d\":{\"enabled\":\n9}", `}}`),
+		"schema members": list(`{`+meta+`}}}}},"tools":[{"name":"a","inputSchema":{"properties":{`, `"b%d":{}`, `}}}]}`),
+		"nested":         func(size int) string { return strings.Repeat("[", size) },
 	}
-	for name, doc := range cases {
+	for name, shape := range cases {
 		t.Run(name, func(t *testing.T) {
-			began := time.Now()
-			ParseManifest("x-mcp-versions.json", doc)
-			spec, _ := ParseSpec("x-1-mcp-server.json", doc)
-			if set, _ := ParseTools("x-1-mcp-tools.json", doc); set != nil && spec != nil {
-				spec.Ref = &SpecRef{Service: "s"}
-				Assemble(&Manifest{ID: "x", Name: "x", Protocol: "http"}, "1", spec, set)
-			}
-			if took := time.Since(began); took > 20*time.Second {
-				t.Errorf("took %v", took)
-			}
+			growsLikeItsSize(t, func(size int) {
+				doc := []byte(shape(size))
+				ParseManifest("x-mcp-versions.json", doc)
+				spec, _ := ParseSpec("x-1-mcp-server.json", doc)
+				if set, _ := ParseTools("x-1-mcp-tools.json", doc); set != nil && spec != nil {
+					spec.Ref = &SpecRef{Service: "s"}
+					Assemble(&Manifest{ID: "x", Name: "x", Protocol: "http"}, "1", spec, set)
+				}
+			}, part, whole)
 		})
 	}
 }
