@@ -246,7 +246,6 @@ func (c *call) refuseScan(err error) {
 		c.refuse(wire.Internal, "")
 		return
 	}
-	c.allowed = false
 	c.refuseError(e)
 }
 

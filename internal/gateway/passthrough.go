@@ -59,7 +59,6 @@ func (c *call) headersAgree() bool {
 	if err == nil {
 		return true
 	}
-	c.allowed = false
 	c.refuseError(err)
 	return false
 }

@@ -61,6 +61,8 @@ var tricks = []struct {
 	{"name missing", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}`, "name must be"},
 	{"params missing", `{"jsonrpc":"2.0","id":1,"method":"tools/call"}`, "name must be"},
 	{"uri missing", `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"name":"x"}}`, "uri must be"},
+	{"uri missing where the modern era has no such method", `{"jsonrpc":"2.0","id":1,"method":"resources/subscribe"}`, ""},
+	{"uri no string there", `{"jsonrpc":"2.0","id":1,"method":"resources/unsubscribe","params":{"uri":["x"]}}`, "uri must be"},
 	{"byte order mark", "\ufeff" + `{"jsonrpc":"2.0","id":1,"method":"ping"}`, "Parse error: a value was expected at byte 0"},
 	{"batch", `[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"denied"}}]`, "batches"},
 	{"two messages", `{"jsonrpc":"2.0","id":1,"method":"ping"}{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"denied"}}`, "something follows the message at byte 40"},

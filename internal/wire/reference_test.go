@@ -304,7 +304,7 @@ func refScan(root refNode) (m refMessage, err error) {
 		}
 		m.name = params["name"].text
 	case MethodResourcesRead, MethodResourcesSubscribe, MethodResourcesUnsubscribe:
-		if !plain(params["uri"]) {
+		if _, has := params["uri"]; !plain(params["uri"]) && (has || m.method == MethodResourcesRead) {
 			return m, errRef
 		}
 		m.name = params["uri"].text

@@ -351,9 +351,14 @@ func (s *scanner) finishParams() error {
 			return errName
 		}
 	case MethodResourcesRead, MethodResourcesSubscribe, MethodResourcesUnsubscribe:
-		if e.Name, ok = s.decode(s.uri); !ok {
+		if e.Name, ok = s.decode(s.uri); ok {
+			break
+		}
+		if e.Method == MethodResourcesRead || s.seen[levelParams]&(1<<fieldURI) != 0 {
 			return errURI
 		}
+		// The modern era has no such methods: without a uri it is the backend that says so, with its 404 (SEP-2575).
+		e.Name, ok = []byte{}, true
 	case NotificationProgress:
 		e.ProgressToken = s.paramsToken
 	}
