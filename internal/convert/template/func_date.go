@@ -51,20 +51,26 @@ func (e *exec) instant(v Value) (time.Time, error) {
 // zones are the time zones in use; only names that exist get in, so it is bounded.
 var zones sync.Map
 
+// zoneSteps is what looking for a zone for the first time costs: it goes through files.
+const zoneSteps = 2000
+
 // zone is the named time zone, and UTC for what is none, as in sprig.
-func zone(name string) *time.Location {
+func (e *exec) zone(name string) (*time.Location, error) {
 	if loc, ok := zones.Load(name); ok {
-		return loc.(*time.Location)
+		return loc.(*time.Location), nil
 	}
 	if len(name) > 64 {
-		return time.UTC
+		return time.UTC, nil
+	}
+	if err := e.charge(zoneSteps); err != nil {
+		return nil, err
 	}
 	loc, err := time.LoadLocation(name)
 	if err != nil {
-		return time.UTC
+		return time.UTC, nil
 	}
 	zones.Store(name, loc)
-	return loc
+	return loc, nil
 }
 
 // format formats with a layout, which may not grow much.
@@ -90,7 +96,9 @@ func dateFunc(layout, at, in int) body {
 			if err != nil {
 				return Value{}, err
 			}
-			loc = zone(name)
+			if loc, err = e.zone(name); err != nil {
+				return Value{}, err
+			}
 		}
 		t, err := e.instant(a[at])
 		if err != nil {

@@ -206,7 +206,7 @@ func (e *exec) chargeGJSON(path string) error {
 	if most > float64(e.memory) {
 		return errMemory
 	}
-	if work := float64(passes) * growth * float64(len(e.json)) / 128; work > float64(e.steps) {
+	if work := float64(passes) * growth * float64(len(e.json)) / 32; work > float64(e.steps) {
 		return errSteps
 	} else if err := e.charge(int(work)); err != nil {
 		return err

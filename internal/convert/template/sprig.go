@@ -34,7 +34,7 @@ func defineSprig(define definer, have map[string]*function) {
 		if r.Type().IsVariadic() {
 			least, most = least-1, -1
 		}
-		define(name, least, most, made, sprigFunc(r, r.Type(), limitOf(name)))
+		define(name, least, most, made, sprigFunc(r, r.Type(), name))
 	}
 }
 
@@ -45,7 +45,17 @@ func limitOf(name string) int {
 	return maxSprigInput
 }
 
-func sprigFunc(f reflect.Value, t reflect.Type, limit int) body {
+// workOf is what a call costs in steps besides its text: decimals with large exponents are slow.
+func workOf(name string) int {
+	switch name {
+	case "addf", "add1f", "subf", "mulf", "divf":
+		return 2000
+	}
+	return 50
+}
+
+func sprigFunc(f reflect.Value, t reflect.Type, name string) body {
+	limit, work := limitOf(name), workOf(name)
 	fixed := t.NumIn()
 	if t.IsVariadic() {
 		fixed--
@@ -73,7 +83,14 @@ func sprigFunc(f reflect.Value, t reflect.Type, limit int) body {
 			}
 			in[i] = x
 		}
-		if err := e.grow(8*size + 1024); err != nil {
+		made := 8*size + 1024
+		if name == "wrapWith" {
+			made += size * size
+		}
+		if err := e.charge(work); err != nil {
+			return Value{}, err
+		}
+		if err := e.grow(made); err != nil {
 			return Value{}, err
 		}
 		return callSprig(f, in)
