@@ -158,6 +158,7 @@ tools: [{name: x, requestTemplate: {url: /, headers: [{key: Baggage, value: own}
 }
 
 // Hostile schemas and arguments end in bounded time (A33); the bound is generous, for busy machines.
+// Seen to fail without the cost check in schema.validate: "recursion that doubles" then ran for ten minutes.
 func TestA33_SchemasAreRejectedOrBounded(t *testing.T) {
 	deep := `{"type":"object","properties":{"x":{"$ref":"#/$defs/n"}},"$defs":{"n":{"anyOf":[{"properties":{"c":{"$ref":"#/$defs/n"},"a":{"type":"string"}}},{"properties":{"c":{"$ref":"#/$defs/n"},"b":{"type":"string"}}}]}}}`
 	var wide strings.Builder
