@@ -119,11 +119,10 @@ else changed the document meanwhile; 5 the source cannot be reached or does not 
   nacos-mcp-proxy check ./registry
   nacos-mcp-proxy services publish petstore.yaml
   nacos-mcp-proxy grants allow petstore --consumer alice --create`,
-		Args:                       noCommand,
-		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
-		SuggestionsMinimumDistance: 2,
-		SilenceUsage:               true,
-		SilenceErrors:              true,
+		Args:          noCommand,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+		SilenceUsage:  true,
+		SilenceErrors: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if p.output != "text" && p.output != "json" {
 				return fail(exitUsage, "-o %s: output is text or json", p.output)
@@ -146,9 +145,8 @@ else changed the document meanwhile; 5 the source cannot be reached or does not 
 func group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{
 		Use: use, Short: short, Long: long,
-		Args:                       noCommand,
-		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
-		SuggestionsMinimumDistance: 2,
+		Args: noCommand,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(commands...)
 	return c
@@ -160,8 +158,12 @@ func noCommand(c *cobra.Command, args []string) error {
 		return nil
 	}
 	hint := ""
-	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-		hint = fmt.Sprintf(" (did you mean %q?)", near[0])
+	var names []string
+	for _, below := range c.Commands() {
+		names = append(names, below.Name())
+	}
+	if near := similar(args[0], names); near != "" {
+		hint = fmt.Sprintf(" (did you mean %q?)", near)
 	}
 	return fail(exitUsage, "unknown command %q for %q%s", args[0], c.CommandPath(), hint)
 }

@@ -80,7 +80,7 @@ func keyNode(id, digest string, until time.Time) *yaml.Node {
 func (p *program) createConsumer(ctx context.Context, d *documents, c newConsumer, withKey bool) (written, error) {
 	doc, exists, err := d.named(ctx, registry.GroupConsumers, c.name)
 	if err != nil {
-		return written{}, explain(err, "r", d, doc.Key)
+		return written{}, err
 	}
 	if exists {
 		return written{}, fail(exitFailed, "consumer %s exists already: see consumers show %s, or consumers keys add %s for another key", c.name, c.name, c.name)
@@ -165,7 +165,7 @@ func (p *program) editConsumer(ctx context.Context, d *documents, name string, c
 func (p *program) consumer(ctx context.Context, d *documents, name string) (nacos.Document, error) {
 	doc, exists, err := d.named(ctx, registry.GroupConsumers, name)
 	if err != nil {
-		return doc, explain(err, "r", d, doc.Key)
+		return doc, err
 	}
 	if !exists {
 		return doc, p.unknown(ctx, d, registry.GroupConsumers, "consumer", name, "consumers create "+name)
@@ -311,7 +311,7 @@ func (p *program) consumersList() *cobra.Command {
 			defer d.close()
 			docs, err := d.group(cmd.Context(), registry.GroupConsumers, nil)
 			if err != nil {
-				return explain(err, "r", d, nacos.Key{})
+				return err
 			}
 			views := []consumerView{}
 			for _, doc := range docs {

@@ -108,14 +108,24 @@ func carry(text, base, edited string) (string, bool) {
 	if len(at) != len(baseLines) {
 		return "", false
 	}
-	indents := map[int]int{0: 0} // in text, by that in base
 	for i, line := range baseLines {
 		if squeeze(line) != squeeze(lines[at[i]]) {
 			return "", false
 		}
-		if had, ok := indents[indent(line)]; !ok || had < 0 {
-			indents[indent(line)] = indent(lines[at[i]])
+	}
+	// depth is how deep people indent what the encoder indents by n, told from the nearest line before or after.
+	depth := func(n, near int) int {
+		for i := near - 1; i >= 0; i-- {
+			if indent(baseLines[i]) == n {
+				return indent(lines[at[i]])
+			}
 		}
+		for i := near; i < len(baseLines); i++ {
+			if indent(baseLines[i]) == n {
+				return indent(lines[at[i]])
+			}
+		}
+		return n
 	}
 	var out []string
 	next, done := 0, 0 // in base, in lines
@@ -128,11 +138,7 @@ func carry(text, base, edited string) (string, bool) {
 			out = append(out, lines[done:at[next]]...) // blank lines before it
 			done, next = at[next]+1, next+1
 		case '+':
-			depth, ok := indents[indent(c.text)]
-			if !ok {
-				depth = indent(c.text)
-			}
-			out = append(out, strings.Repeat(" ", depth)+strings.TrimLeft(c.text, " "))
+			out = append(out, strings.Repeat(" ", depth(indent(c.text), next))+strings.TrimLeft(c.text, " "))
 		}
 	}
 	out = append(out, lines[done:]...)
@@ -149,11 +155,21 @@ func carry(text, base, edited string) (string, bool) {
 
 func indent(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
 
-// squeeze leaves of a line what the encoder keeps: not the amount of space.
-func squeeze(line string) string { return strings.Join(strings.Fields(line), " ") }
+// squeeze leaves of a line what the encoder keeps: neither space nor quotes. That carry takes two lines for the same
+// which are not shows in the values, which it compares at the end.
+func squeeze(line string) string {
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune(" \t\r\"'", r) {
+			return -1
+		}
+		return r
+	}, line)
+}
 
 func sameValues(a, b *yaml.Node) bool {
-	if a.Kind != b.Kind || a.ShortTag() != b.ShortTag() || a.Value != b.Value || a.Anchor != b.Anchor || len(a.Content) != len(b.Content) {
+	// The encoder quotes times in flow style, which makes strings of them; whoever reads documents takes both.
+	tag := func(n *yaml.Node) string { return strings.Replace(n.ShortTag(), "!!timestamp", "!!str", 1) }
+	if a.Kind != b.Kind || tag(a) != tag(b) || a.Value != b.Value || a.Anchor != b.Anchor || len(a.Content) != len(b.Content) {
 		return false
 	}
 	for i := range a.Content {

@@ -93,7 +93,7 @@ func (p *program) grantFlags(cmd *cobra.Command, who *principal, tools *[]string
 func (p *program) editGrants(ctx context.Context, d *documents, service string, change func(*document) error) (written, error) {
 	doc, exists, err := d.named(ctx, registry.GroupGrants, service)
 	if err != nil {
-		return written{}, explain(err, "r", d, doc.Key)
+		return written{}, err
 	}
 	if exists {
 		return p.edit(ctx, d, doc, change)
@@ -156,7 +156,7 @@ func (p *program) allow(ctx context.Context, d *documents, service string, who p
 	if who.consumer != "" {
 		_, exists, err := d.named(ctx, registry.GroupConsumers, who.consumer)
 		if err != nil {
-			return explain(err, "r", d, nacos.Key{})
+			return err
 		}
 		if !exists && !create {
 			return p.unknown(ctx, d, registry.GroupConsumers, "consumer", who.consumer, "consumers create "+who.consumer+" (or add --create)")
@@ -287,7 +287,7 @@ or group was granted on the service. What somebody is granted otherwise (through
 func (p *program) revoke(ctx context.Context, d *documents, service string, who principal, tools []string, all bool) error {
 	doc, exists, err := d.named(ctx, registry.GroupGrants, service)
 	if err != nil {
-		return explain(err, "r", d, doc.Key)
+		return err
 	}
 	if !exists {
 		return fail(exitNotFound, "%s has no grants: there is no document %s", service, doc.Key)
@@ -467,7 +467,7 @@ func (p *program) grantsShow() *cobra.Command {
 			defer d.close()
 			doc, exists, err := d.named(cmd.Context(), registry.GroupGrants, args[0])
 			if err != nil {
-				return explain(err, "r", d, doc.Key)
+				return err
 			}
 			v := grantsView{Service: args[0], Auth: "required", Grants: []grantView{}}
 			if cfg.Access.Default == registry.AuthDisabled {

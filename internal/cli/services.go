@@ -186,7 +186,7 @@ func (p *program) readServices(ctx context.Context, d *documents, files []string
 		}
 		doc, exists, err := d.named(ctx, registry.GroupServices, service)
 		if err != nil {
-			return nil, explain(err, "r", d, doc.Key)
+			return nil, err
 		}
 		if exists && doc.Key.DataID != dataID {
 			return nil, fail(exitFailed, "%s exists already and would compete with %s: remove it first (services remove %s)", doc.Key, dataID, service)
@@ -251,7 +251,7 @@ no compare-and-set for deleting: an edit made at the same moment is removed too.
 			defer d.close()
 			doc, exists, err := d.named(cmd.Context(), registry.GroupServices, args[0])
 			if err != nil {
-				return explain(err, "w", d, doc.Key)
+				return err
 			}
 			if !exists {
 				if names, err := p.serviceNames(cmd.Context(), d); err == nil && names[args[0]] {

@@ -44,7 +44,7 @@ func (p *program) take(ctx context.Context, d *documents, cfg config.Config, gro
 	for _, g := range groups {
 		docs, err := d.group(ctx, g, report.read)
 		if err != nil {
-			return nil, explain(err, "r", d, nacos.Key{Group: g})
+			return nil, err
 		}
 		// In the order of their names, so that which of two consumers with the same key is the newcomer stays the same.
 		slices.SortFunc(docs, func(a, b nacos.Document) int { return strings.Compare(a.Key.DataID, b.Key.DataID) })

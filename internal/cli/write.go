@@ -73,7 +73,7 @@ func (p *program) write(ctx context.Context, d *documents, e unlessChanged) (wri
 		return w, p.conflict(ctx, d, e)
 	}
 	if err != nil {
-		return w, explain(err, "w", d, key)
+		return w, err
 	}
 	w.MD5 = md5Of(e.after)
 	return w, nil
@@ -102,14 +102,6 @@ func (p *program) conflict(ctx context.Context, d *documents, e unlessChanged) e
 	}
 	p.note("What you want in place of theirs:\n%s", trimNewline(diff(string(theirs.Content), e.after)))
 	return fail(exitConflict, "nothing was written: run the command again to apply it to their version, or with --force to overwrite theirs with yours")
-}
-
-// explain adds to an error of the source what to do about it.
-func explain(err error, right string, _ *documents, key nacos.Key) error {
-	if errors.Is(err, nacos.ErrForbidden) {
-		return fmt.Errorf("%w (the Nacos user needs the permission %q on this group; for a directory, its owner's)", err, right)
-	}
-	return err
 }
 
 // rejectedAlready tells whether a document was bad before somebody edits it.
@@ -155,7 +147,7 @@ func (p *program) remove(ctx context.Context, d *documents, doc nacos.Document) 
 		return w, nil
 	}
 	if err := d.of(doc.Key.Group).Remove(ctx, doc.Key); err != nil {
-		return w, explain(err, "w", d, doc.Key)
+		return w, err
 	}
 	return w, nil
 }
