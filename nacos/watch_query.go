@@ -1,0 +1,209 @@
+package nacos
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// pushed is told by the server that a document changed. It runs in the SDK's receive loop.
+func (w *watch) pushed(k Key, why reason) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d := w.docs[k]
+	if d == nil {
+		if !w.groups[k.Group] || w.closed {
+			return
+		}
+		d = w.follow(k)
+		poke(w.listenNow)
+		if why == becauseHinted {
+			return // listened to first, then queried
+		}
+	}
+	w.mark(d, why)
+}
+
+// mark puts a document into the queue; the caller holds mu.
+func (w *watch) mark(d *followed, why reason) {
+	parked := !d.parkedUntil.IsZero()
+	d.why |= why
+	d.parkedUntil = time.Time{}
+	if d.dirty && !parked { // is in a queue, or will be when its query ends
+		if !d.busy && why == becausePushed {
+			w.urgent = append(w.urgent, d.key) // overtakes its own place in the bulk
+			w.pump()
+		}
+		return
+	}
+	d.dirty = true
+	if !d.busy {
+		w.enqueue(d)
+	}
+}
+
+func (w *watch) enqueue(d *followed) {
+	if d.why&becausePushed != 0 {
+		w.urgent = append(w.urgent, d.key)
+	} else {
+		w.bulk = append(w.bulk, d.key)
+	}
+	w.pump()
+}
+
+// pump keeps enough goroutines at the queue; the caller holds mu.
+func (w *watch) pump() {
+	for w.querying < parallelQueries && w.querying < len(w.urgent)+len(w.bulk) && !w.closed {
+		w.querying++
+		w.wg.Go(w.queryLoop)
+	}
+}
+
+// take gives the next document to be queried; the caller holds mu.
+func (w *watch) take() *followed {
+	for {
+		var k Key
+		switch {
+		case len(w.urgent) > 0:
+			k, w.urgent = w.urgent[0], w.urgent[1:]
+		case len(w.bulk) > 0:
+			k, w.bulk = w.bulk[0], w.bulk[1:]
+		default:
+			return nil
+		}
+		// It may have been forgotten, or been in both queues.
+		if d := w.docs[k]; d != nil && d.dirty && !d.busy {
+			return d
+		}
+	}
+}
+
+func (w *watch) queryLoop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer func() { w.querying-- }()
+	for !w.closed {
+		d := w.take()
+		if d == nil {
+			return
+		}
+		why, began := d.why, time.Now()
+		d.dirty, d.busy, d.why = false, true, 0
+		w.mu.Unlock()
+		doc, err := w.c.query(w.ctx, d.key)
+		w.mu.Lock()
+		d.busy = false
+		if w.docs[d.key] != d || w.closed {
+			continue
+		}
+		w.answered(d, why, began, doc, err)
+		if d.dirty && d.parkedUntil.IsZero() {
+			w.enqueue(d)
+		}
+	}
+}
+
+// answered takes in the answer to a query; the caller holds mu.
+func (w *watch) answered(d *followed, why reason, began time.Time, doc Document, err error) {
+	switch {
+	case err == nil:
+		w.present(d, began, doc)
+	case errors.Is(err, ErrNotFound):
+		w.absent(d, why)
+	default:
+		wait := 300 * time.Millisecond
+		if errors.Is(err, ErrForbidden) {
+			wait = forbiddenWait
+		}
+		if missingRight(err) {
+			w.c.problem("read "+d.key.Group, fmt.Sprintf("reading %s is not permitted: %v: grant it action r on %s",
+				d.key.Group, err, w.c.resource(d.key.Group)))
+		}
+		d.why |= why
+		w.park(d, jitter(wait))
+	}
+}
+
+func (w *watch) present(d *followed, began time.Time, doc Document) {
+	w.c.problem("read "+d.key.Group, "")
+	d.found, d.misses, d.notFound = began, 0, 0
+	if !d.exists || d.md5 != doc.MD5 {
+		d.exists, d.md5 = true, doc.MD5
+		w.emit(Change{Key: d.key, Content: doc.Content, MD5: doc.MD5})
+	}
+	w.resolve(d)
+	// A query is answered from a copy that lags behind the database, which lists read.
+	if d.listMD5 != "" && d.listMD5 != doc.MD5 && d.reasks < maxReasks && !d.dirty {
+		d.reasks++
+		w.park(d, 100*time.Millisecond<<d.reasks)
+		return
+	}
+	d.listMD5, d.reasks = "", 0
+}
+
+// absent decides what "not found" means: a server that has just started answers so before it has loaded its
+// documents. Gone is what the server pushed as changed or what two lists in a row lacked; and, where no list tells,
+// what two answers a list interval apart did not find.
+func (w *watch) absent(d *followed, why reason) {
+	d.notFound++
+	if d.notFound == 1 {
+		d.notFirst = time.Now()
+	}
+	listed := w.groups[d.key.Group] && w.lists[d.key.Group].usable
+	switch {
+	case !d.exists:
+		if d.listMD5 != "" && d.reasks < maxReasks { // a list has it, the copy not yet
+			d.reasks++
+			w.park(d, 100*time.Millisecond<<d.reasks)
+			return
+		}
+		d.listMD5, d.reasks = "", 0
+		w.resolve(d)
+		if !d.wanted && !d.dirty {
+			w.forget(d)
+		}
+	case why&(becausePushed|becauseMissing) != 0,
+		!listed && d.notFound > 1 && time.Since(d.notFirst) >= w.c.cfg.ListInterval:
+		d.exists, d.md5, d.misses, d.notFound, d.listMD5 = false, "", 0, 0, ""
+		w.emit(Change{Key: d.key, Deleted: true})
+		w.resolve(d)
+		if !d.wanted && !d.dirty {
+			w.forget(d)
+		}
+	case !listed:
+		w.park(d, w.c.cfg.ListInterval)
+	default:
+		w.lists[d.key.Group].next = time.Time{}
+		poke(w.listNow)
+	}
+}
+
+// park leaves a dirty document for later; the caller holds mu.
+func (w *watch) park(d *followed, wait time.Duration) {
+	if !d.dirty || d.parkedUntil.IsZero() {
+		w.parked = append(w.parked, d.key)
+	}
+	d.dirty, d.parkedUntil = true, time.Now().Add(wait)
+}
+
+// unpark queues what waited long enough.
+func (w *watch) unpark() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	w.parked = slices.DeleteFunc(w.parked, func(k Key) bool {
+		d := w.docs[k]
+		if d == nil || d.parkedUntil.IsZero() {
+			return true // forgotten, or queued by something more recent
+		}
+		if now.Before(d.parkedUntil) {
+			return false
+		}
+		d.parkedUntil = time.Time{}
+		if d.dirty && !d.busy {
+			w.enqueue(d)
+		}
+		return true
+	})
+}
