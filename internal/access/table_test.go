@@ -456,7 +456,7 @@ func crowd(t testing.TB) ([]*registry.Consumer, *Table) {
 	var b strings.Builder
 	b.WriteString("consumers:\n")
 	for i := range 250 {
-		fmt.Fprintf(&b, "  - consumer-%d\n  - {group: group-%d, notAfter: 2026-12-31T00:00:00Z}\n", i, i)
+		fmt.Fprintf(&b, "  - consumer-%d\n  - {group: group-%d, notAfter: 2026-12-31T00:00:00Z}\n", i, 60+i)
 	}
 	b.WriteString("tools:\n")
 	for i := range 250 {
@@ -473,13 +473,13 @@ func TestDecisionsDoNotAllocate(t *testing.T) {
 	i := 0
 	if n := testing.AllocsPerRun(1000, func() {
 		// one who holds a service grant, one who holds tool grants, one who holds nothing
-		for _, c := range []*registry.Consumer{consumers[i%250], consumers[1000+i%250], consumers[9999]} {
+		for _, c := range []*registry.Consumer{consumers[i%250], consumers[1000+i%50], consumers[9900]} {
 			table.Service(c, now)
 			table.Tool(c, tool, now)
 			closed.Tool(c, tool, now)
 			table.NextExpiry(c, now)
 		}
-		c := consumers[1000+i%250]
+		c := consumers[1000+i%50]
 		i++
 		table.Tool(nil, tool, now)
 		table.VersionAllowed("1.0.0")
