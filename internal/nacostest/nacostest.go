@@ -267,5 +267,7 @@ func (s *Server) Stop() {
 		return
 	}
 	s.Kill()
+	// Also what a start that gave up has left behind: only the pid file knows it.
+	_ = exec.Command(script("stop"), "--home", s.Home).Run()
 	_ = os.RemoveAll(s.Home)
 }
