@@ -22,6 +22,14 @@ func appendCompact(dst, raw []byte) []byte {
 	return dst
 }
 
+// literal are the bytes that stand for themselves in a JSON string.
+var literal = func() (t [256]bool) {
+	for c := byte(0x20); c < utf8.RuneSelf; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
+
 const hexDigits = "0123456789abcdef"
 
 // appendString appends s as a JSON string. Invalid UTF-8 becomes U+FFFD; "<", ">" and "&" stay as they are.
@@ -30,7 +38,7 @@ func appendString[T string | []byte](dst []byte, s T) []byte {
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
-		if c >= 0x20 && c != '"' && c != '\\' && c < utf8.RuneSelf {
+		if literal[c] {
 			i++
 			continue
 		}

@@ -100,6 +100,30 @@ func (c *toolCompiler) url() {
 		return
 	}
 	t.url.template = rest
+	c.tryURL(field, line, rest)
+}
+
+// tryURL renders a URL template with sample arguments. Other failures than an argument in the host may be the
+// samples' fault and are left to the calls.
+func (c *toolCompiler) tryURL(field string, line int, u *template.Template) {
+	t := c.tool
+	if len(u.Secrets()) > 0 || len(t.configRefs) > 0 {
+		return
+	}
+	sample := &arguments{vals: make([]value, len(t.args))}
+	for i := range sample.vals {
+		sample.vals[i] = newValue([]byte(`"x"`), "x")
+	}
+	out, err := (&execution{tool: t, call: &Call{}, args: sample}).execute(u, nil)
+	switch {
+	case err == nil:
+		parts := t.url.parts
+		t.url.parts = pieces(strings.TrimSpace(string(out)))
+		c.checkURL(field, line)
+		t.url.parts = parts
+	case strings.Contains(err.Error(), "scheme, host or port"):
+		c.reject(field, line, "%v", errOrigin)
+	}
 }
 
 func (c *toolCompiler) urlOptions() template.Options {
