@@ -32,7 +32,7 @@ var reference = regexp.MustCompile(`\$\{((?:credential:|nacos\.|env:|file:)[^{}\
 type configuration struct {
 	tree   map[string]any
 	parts  []configPart   // its JSON, cut at credential references
-	static template.Value // the whole, where nothing in it refers to credentials
+	static template.Value // the whole with references as written: what templates see that read no credential by name
 	live   bool
 }
 
