@@ -47,12 +47,13 @@ type call struct {
 	ticket        access.Ticket
 
 	// for the audit log
-	allowed bool
-	reason  string
-	detail  string
-	status  int
-	written int64
-	abort   bool // the answer broke off: the connection must end too, lest it be taken for whole
+	allowed  bool
+	reason   string
+	detail   string
+	status   int
+	written  int64
+	eventing bool // the answer has become an event stream
+	abort    bool // the answer broke off: the connection must end too, lest it be taken for whole
 }
 
 func (c *call) reset(g *Gateway, w http.ResponseWriter, r *http.Request, name, version string) {

@@ -207,10 +207,14 @@ func (c *call) callTool() {
 		b := append(c.out[:0], `{"jsonrpc":"2.0","id":`...)
 		b = append(append(b, c.env.ID...), `,"result":{"resultType":"complete",`...)
 		c.out = append(append(b, result[1:]...), '}')
-		c.write(http.StatusOK, c.out)
+	} else {
+		c.out = wire.AppendResult(c.out[:0], c.env.ID, result)
+	}
+	if c.eventing {
+		c.sendEvent(c.out)
 		return
 	}
-	c.result(result)
+	c.write(http.StatusOK, c.out)
 }
 
 // unknownTool answers for tools that do not exist and for those the caller may not know of: byte for byte the same.
@@ -247,6 +251,13 @@ func (c *call) execute(ctx context.Context, x *catalog.Compiled, tool *convert.T
 		return c.fault(ctx, err)
 	}
 	defer resp.Body.Close()
+	if kind := convert.StreamOf(resp.Header.Get(contentTypeKey)); kind != convert.NoStream {
+		pieces, err := c.gather(resp, kind)
+		if err != nil {
+			return c.fault(ctx, err)
+		}
+		return tool.GatheredResult(in, resp.Status, resp.Header, pieces), true
+	}
 	body, err := resp.AppendBody(nil)
 	if err != nil {
 		return c.fault(ctx, err)

@@ -244,16 +244,6 @@ func (c *call) hold(st *stream, subscription []byte) {
 	}
 }
 
-// startEvents begins an SSE answer.
-func (c *call) startEvents() {
-	h := c.w.Header()
-	h.Set(contentTypeKey, "text/event-stream")
-	h.Set("Cache-Control", "no-cache, no-transform")
-	h.Set("X-Accel-Buffering", "no")
-	c.status = http.StatusOK
-	c.w.WriteHeader(http.StatusOK)
-}
-
 // listen answers the modern subscriptions/listen by ourselves: only the list of tools is followed.
 func (c *call) listen() {
 	st := c.openStream()
