@@ -28,9 +28,12 @@ const maxInFlight = 64
 
 // clients holds the HTTP+SSE clients that are connected.
 type clients struct {
-	relay *Relay
-	mu    sync.Mutex
-	byID  map[string]*sseClient
+	relay  *Relay
+	mu     sync.Mutex
+	byID   map[string]*sseClient
+	n      int // connected, those included whose stream is only being begun
+	closed bool
+	wg     sync.WaitGroup // clients, until the session behind each is ended
 }
 
 func newClients(r *Relay) *clients { return &clients{relay: r, byID: map[string]*sseClient{}} }
@@ -74,18 +77,27 @@ func (r *Relay) ServeSSE(w http.ResponseWriter, req *http.Request, client SSECli
 	id := rand.Text()
 	cs := r.clients
 	cs.mu.Lock()
-	if len(cs.byID) >= r.o.Sessions {
+	if cs.n >= r.o.Sessions || cs.closed {
 		cs.mu.Unlock()
 		cancel(nil)
 		return refuse(w, req, x, wire.TooManyRequests, "Too many HTTP+SSE sessions: try again later, or use Streamable HTTP")
 	}
+	cs.n++
+	cs.wg.Add(1)
+	cs.mu.Unlock()
+	defer cs.wg.Done()
 	c.stream = r.stream(ctx, cancel, w, http.StatusOK, x, notices{wanted: true})
+	cs.mu.Lock()
 	cs.byID[id] = c
+	if cs.closed {
+		c.stream.end()
+	}
 	cs.mu.Unlock()
 	c.stream.write(wire.AppendEvent(nil, "", "endpoint", []byte(client.Endpoint(id))), true)
 	<-ctx.Done()
 	cs.mu.Lock()
 	delete(cs.byID, id)
+	cs.n--
 	cs.mu.Unlock()
 	c.finish()
 	c.stream.close()
@@ -249,11 +261,13 @@ func (c *sseClient) finish() {
 	s.finish()
 }
 
-// close ends all clients; their handlers return soon after.
+// close ends all clients, and waits until the sessions behind them are ended, too.
 func (cs *clients) close() {
 	cs.mu.Lock()
-	defer cs.mu.Unlock()
+	cs.closed = true
 	for _, c := range cs.byID {
 		c.stream.end()
 	}
+	cs.mu.Unlock()
+	cs.wg.Wait()
 }

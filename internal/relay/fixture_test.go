@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sort"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
 )
 
 type greeting struct {
@@ -76,6 +78,30 @@ func TestEveryTransportToEveryTransport(t *testing.T) {
 	}
 }
 
+func TestHTTP2OnBothSides(t *testing.T) {
+	for _, clientOf := range []string{"streamable", "sse"} {
+		server := fixture()
+		s := httptest.NewUnstartedServer(mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, nil))
+		s.EnableHTTP2 = true
+		var protocols sync.Map
+		inner := s.Config.Handler
+		s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			protocols.Store(r.Proto, true)
+			inner.ServeHTTP(w, r)
+		})
+		s.StartTLS()
+		t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
+		f := newFrontOn(t, upstream.Options{}, registry.Backend{URL: s.URL, TLS: &registry.TLS{SkipVerify: true}}, registry.Streamable, Options{}, nil)
+		converse(t, f, clientOf)
+		protocols.Range(func(p, _ any) bool {
+			if p != "HTTP/2.0" {
+				t.Errorf("%s: the backend was spoken to in %v", clientOf, p)
+			}
+			return true
+		})
+	}
+}
+
 // converse is a client's whole conversation with the fixture.
 func converse(t *testing.T, f *front, transport string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -89,9 +115,9 @@ func converse(t *testing.T, f *front, transport string) {
 		ProgressNotificationHandler: func(_ context.Context, r *mcp.ProgressNotificationClientRequest) { progress <- r.Params.Progress },
 		ToolListChangedHandler:      func(context.Context, *mcp.ToolListChangedRequest) { changed <- true },
 	})
-	var tr mcp.Transport = &mcp.StreamableClientTransport{Endpoint: f.URL, HTTPClient: client, MaxRetries: -1}
+	var tr mcp.Transport = &mcp.StreamableClientTransport{Endpoint: f.URL, HTTPClient: f.client, MaxRetries: -1}
 	if transport == "sse" {
-		tr = &mcp.SSEClientTransport{Endpoint: f.URL + "/sse", HTTPClient: client}
+		tr = &mcp.SSEClientTransport{Endpoint: f.URL + "/sse", HTTPClient: f.client}
 	}
 	session, err := c.Connect(ctx, tr, nil)
 	if err != nil {

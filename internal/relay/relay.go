@@ -166,7 +166,8 @@ func (r *Relay) each(service string, match func(consumer, version string) bool, 
 	}
 }
 
-// Close ends every stream and session. Handlers return soon after; new streams end at once.
+// Close ends every stream and session, and tells backends of the latter, which may take some seconds where one does not
+// answer. Handlers return soon after; new streams end at once.
 func (r *Relay) Close() {
 	r.mu.Lock()
 	r.closed = true

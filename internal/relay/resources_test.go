@@ -35,7 +35,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// TestA34_AbandonedSessionsLeaveNothing: without the reader's Body.Close, or stream.close, goroutines and descriptors stay.
+// TestA34_AbandonedSessionsLeaveNothing: without leave in stream.close the streams stay, without expire the bridges.
 func TestA34_AbandonedSessionsLeaveNothing(t *testing.T) {
 	n := 300
 	if testing.Short() {
