@@ -2,8 +2,10 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
@@ -80,11 +82,37 @@ func (c *Catalog) compile(v *Variant) (*Compiled, error) {
 		slim := *def
 		slim.Tools = nil
 		x.Definition = &slim
+	} else if def.Backend.Security != nil {
+		x.Credential = c.credential(v.Service, def)
 	}
 	if x.Backend, err = c.options.Backends.Open(v.Service, def.Backend); err != nil {
 		return nil, fmt.Errorf("open backend of %s: %w", v.Service, err)
 	}
 	return x, nil
+}
+
+var errCredential = errors.New("the credential towards the backend cannot be made; see the service's documents in /status")
+
+// credential gives what adds the service's own credential to requests to its MCP backend. One with a fault fails each
+// request: it is not sent without.
+func (c *Catalog) credential(service string, def *registry.Definition) func(*upstream.Request) error {
+	credential, references, _ := convert.CompileCredential(def, c.options.Convert(c.secrets))
+	c.noteReferences(service, references)
+	return func(r *upstream.Request) error {
+		if credential == nil {
+			return errCredential
+		}
+		path, query, _ := strings.Cut(r.Path, "?")
+		added, hosts, err := credential.Apply(r.Header, query)
+		if err != nil {
+			return err
+		}
+		if added != "" {
+			r.Path = path + "?" + added
+		}
+		r.SecretHosts = append(r.SecretHosts, hosts...)
+		return nil
+	}
 }
 
 // CompiledCount is how many services are compiled now.
@@ -145,6 +173,10 @@ func (c *Catalog) validate(v *Variant) []registry.Rejection {
 	if def.Kind.Converted() {
 		compiled, more := convert.Compile(def, c.options.Convert(c.secrets))
 		c.noteReferences(v.Service, compiled.References)
+		found = append(found, more...)
+	} else {
+		_, references, more := convert.CompileCredential(def, c.options.Convert(c.secrets))
+		c.noteReferences(v.Service, references)
 		found = append(found, more...)
 	}
 	source := v.source()

@@ -1,7 +1,9 @@
 package convert
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 )
@@ -13,22 +15,24 @@ type Credential struct {
 	plan securityPlan
 }
 
-// CompileCredential compiles the service's upstream security; nil where it has none, or one with a fault.
-func CompileCredential(def *registry.Definition, o Options) (*Credential, []registry.Rejection) {
+// CompileCredential compiles the service's upstream security; nil where it has none, or one with a fault. references
+// are the credential references in it, as in Service.
+func CompileCredential(def *registry.Definition, o Options) (credential *Credential, references []string, found []registry.Rejection) {
 	if def.Backend.Security == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
 	config, err := newConfiguration(def.Config)
 	if err != nil {
-		return nil, []registry.Rejection{{Field: "server.config", Message: err.Error()}}
+		return nil, nil, []registry.Rejection{{Field: "server.config", Message: err.Error()}}
 	}
 	c := &toolCompiler{service: def, def: &registry.Tool{}, options: &o, refs: map[string]bool{}}
 	c.tool = &Tool{service: def.Name, method: http.MethodPost, data: config, secrets: o.Secrets, budget: o.Budget}
 	plan, ok := c.plan("security", def.Backend.Security)
+	references = slices.Sorted(maps.Keys(c.refs))
 	if !ok {
-		return nil, c.found
+		return nil, references, c.found
 	}
-	return &Credential{tool: c.tool, plan: plan}, c.found
+	return &Credential{tool: c.tool, plan: plan}, references, c.found
 }
 
 // Apply puts the credential into a request's header, and into its query (without "?"), which is returned. Hosts bound

@@ -45,7 +45,7 @@ security: {id: up}
 			t.Errorf("%s: SecretHosts is %v", tool, r.SecretHosts)
 		}
 	}
-	c, found := CompileCredential(def.WithUpstream(up), Options{Secrets: testVault})
+	c, _, found := CompileCredential(def.WithUpstream(up), Options{Secrets: testVault})
 	if c == nil {
 		t.Fatal(found)
 	}

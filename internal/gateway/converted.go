@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/session"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
@@ -235,11 +237,11 @@ func (c *call) unknownTool(denied bool) {
 
 // execute runs one tool. It reports false if the caller has gone and there is nobody to answer.
 func (c *call) execute(ctx context.Context, x *catalog.Compiled, tool *convert.Tool) ([]byte, bool) {
-	in := convert.Call{Arguments: c.env.Arguments, Header: c.clientHeader(), ClientIP: c.g.clientAddress(c.r)}
+	in := convert.Call{Arguments: c.env.Arguments, Header: c.clientHeader(), Query: c.clientQuery(), ClientIP: c.g.clientAddress(c.r)}
 	req, finished, err := tool.Request(in)
 	if err != nil {
-		c.detail = err.Error()
-		return convert.ErrorResult("the call could not be prepared: " + err.Error()), true
+		c.detail = err.Error() // it names credential references: not for the client
+		return finished, true
 	}
 	if req == nil {
 		return finished, true
@@ -291,4 +293,25 @@ func (c *call) clientHeader() http.Header {
 	}
 	c.g.strip(h, c.identity.consumer, c.index)
 	return h
+}
+
+// clientQuery is what tools may see of the request's query: nothing that stood where a key may stand.
+func (c *call) clientQuery() string {
+	if c.r.URL.RawQuery == "" {
+		return ""
+	}
+	query := c.r.URL.Query()
+	for _, sources := range [][]registry.KeySource{c.g.options.Sources, c.index.KeySources()} {
+		for _, s := range sources {
+			if s.Query != "" {
+				query.Del(s.Query)
+			}
+		}
+	}
+	for name, values := range query {
+		if slices.ContainsFunc(values, holdsKey) {
+			query.Del(name)
+		}
+	}
+	return query.Encode()
 }

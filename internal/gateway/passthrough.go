@@ -6,7 +6,6 @@ import (
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/relay"
-	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
 )
 
@@ -28,9 +27,7 @@ func (c *call) passthrough() {
 		Backend: x.Backend, Transport: x.Definition.Transport, Service: c.name, Version: c.variant.Version,
 		Consumer: c.consumerName(), Session: c.session, Body: c.body, Env: env,
 		Restricted: c.restricted(), See: c.see(x), Private: !c.open, ForwardHeaders: x.ForwardHeaders, Strip: c.stripper(),
-	}
-	if x.Credential != nil {
-		exchange.Credential = func(up *upstream.Request) error { return x.Credential(up) }
+		Credential: x.Credential,
 	}
 	if c.r.Method == http.MethodGet || env != nil && env.Method == wire.MethodListen {
 		st := c.openStream()
