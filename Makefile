@@ -27,7 +27,7 @@ quick: ## run the tests that need no Nacos
 	NMP_TEST_NACOS=off go test -count=1 ./...
 
 .PHONY: full
-full: lint test e2e ## everything CI runs
+full: lint test conformance e2e ## everything CI runs
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, shell syntax
@@ -48,6 +48,10 @@ nacos: ## start a real Nacos and print its console's URL and login
 .PHONY: bench
 bench: ## measure against a baseline in the same run
 	@scripts/bench
+
+.PHONY: conformance
+conformance: ## the official MCP conformance suite, direct and through the proxy
+	@scripts/conformance
 
 .PHONY: e2e
 e2e: ## end-to-end tests with real clients against a real Nacos
