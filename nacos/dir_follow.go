@@ -1,8 +1,10 @@
 package nacos
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,12 +14,13 @@ import (
 // How long a Dir waits before it believes what it sees. Editors write in several steps, and a removal of the whole
 // tree looks like the removal of one file after the other until it is done.
 const (
-	dirQuiet       = 40 * time.Millisecond  // without an event, then changes are taken
-	dirImpatience  = 300 * time.Millisecond // then changes, but not removals, are taken in the midst of events
+	dirQuiet       = 40 * time.Millisecond  // without an event, then edits are taken
+	dirImpatience  = 300 * time.Millisecond // then edits are taken in the midst of events
+	dirSettled     = 250 * time.Millisecond // without an event, then removals are believed
+	dirUnsettled   = 3 * time.Second        // then removals are believed in the midst of events
 	dirRescan      = 10 * time.Second       // everything is looked at again, in case an event was lost
 	dirPoll        = time.Second            // the same while the directory is away or cannot be followed
 	dirRacy        = 2 * time.Second        // a file changed this shortly before it was looked at may change unseen
-	dirUnsettled   = 3 * time.Second        // after so long removals are believed even if there is no quiet
 	dirTopicNotify = "\x00fsnotify"
 )
 
@@ -63,7 +66,7 @@ func (d *Dir) follow() {
 		f.notify, events, errs = n, n.Events, n.Errors
 	}
 	f.scan()
-	f.settle(true)
+	f.settle(slices.Collect(maps.Keys(f.dirty)), true)
 	timer := time.NewTimer(f.pause())
 	defer timer.Stop()
 	lastScan := time.Now()
@@ -77,21 +80,20 @@ func (d *Dir) follow() {
 			f.touch()
 			f.rescan = true
 		case file := <-d.poke:
-			f.dirty[file] = true
-			f.settle(true)
+			f.settle([]dirFile{file}, true)
 		case <-timer.C:
 		}
 		now := time.Now()
 		if now.Sub(lastScan) >= f.pause() {
 			f.rescan = true
 		}
-		quiet := now.Sub(f.last) >= dirQuiet || now.Sub(f.first) >= dirUnsettled
-		if (f.rescan || len(f.dirty) > 0) && (quiet || now.Sub(f.first) >= dirImpatience) {
+		if (f.rescan || len(f.dirty) > 0) && (now.Sub(f.last) >= dirQuiet || now.Sub(f.first) >= dirImpatience) {
 			if f.rescan {
 				lastScan = now
 				f.scan()
 			}
-			f.settle(quiet)
+			settled := now.Sub(f.last) >= dirSettled || now.Sub(f.first) >= dirUnsettled
+			f.settle(slices.Collect(maps.Keys(f.dirty)), settled)
 		}
 		timer.Reset(f.next(lastScan))
 	}
@@ -273,9 +275,9 @@ func (f *dirFollower) listen(dir string) {
 	}
 }
 
-// settle hands dirty files on to those who follow them. Without quiet, files that are gone stay dirty.
-func (f *dirFollower) settle(quiet bool) {
-	if len(f.dirty) == 0 {
+// settle hands changed files on to those who follow them. Files that are gone stay dirty unless removals are believed.
+func (f *dirFollower) settle(files []dirFile, removals bool) {
+	if len(files) == 0 {
 		return
 	}
 	if err := f.available(); err != nil {
@@ -284,9 +286,10 @@ func (f *dirFollower) settle(quiet bool) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for file := range f.dirty {
+	for _, file := range files {
 		sig, ok := f.stat(file)
-		if !ok && !quiet {
+		if !ok && !removals {
+			f.dirty[file] = true
 			continue
 		}
 		delete(f.dirty, file)
@@ -298,6 +301,14 @@ func (f *dirFollower) settle(quiet bool) {
 		}
 		f.mark(file)
 	}
+}
+
+// believes tells whether a file exists as far as the follower knows.
+func (d *Dir) believes(file dirFile) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, ok := d.files[file]
+	return ok
 }
 
 // mark tells those who follow a file to read it. The caller holds mu.

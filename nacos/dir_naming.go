@@ -154,7 +154,7 @@ func (s *dirSub) read() (instances []Instance, ok bool) {
 	path := s.dir.path(s.file)
 	content, err := s.dir.read(s.file)
 	if errors.Is(err, ErrNotFound) {
-		return []Instance{}, s.dir.available() == nil
+		return []Instance{}, !s.dir.believes(s.file) && s.dir.available() == nil
 	}
 	if err == nil {
 		if instances, err = parseInstances(content); err != nil {

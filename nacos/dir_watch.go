@@ -238,6 +238,8 @@ func (w *dirWatch) read(keys []Key) ([]Change, error) {
 			}
 		case !errors.Is(err, ErrNotFound):
 			w.dir.problem(w.dir.path(file), err)
+		case had && w.dir.believes(file):
+			// In the midst of an edit, or of a removal that the follower does not believe yet; it marks the key again.
 		case had:
 			if err := w.dir.available(); err != nil {
 				w.forget(changes)
