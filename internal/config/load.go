@@ -275,6 +275,9 @@ func (l *loader) unknownEnv() []string {
 	var unknown []string
 	for _, e := range os.Environ() {
 		name, _, _ := strings.Cut(e, "=")
+		if strings.HasPrefix(name, envPrefix+"TEST_") {
+			continue // of our own tests
+		}
 		if strings.HasPrefix(name, envPrefix) && !slices.Contains(names, name) {
 			unknown = append(unknown, fmt.Sprintf("environment variable %s means nothing%s", name, didYouMean(name, names)))
 		}
