@@ -46,17 +46,17 @@ type Options struct {
 // Gateway serves MCP clients. Make one with New; it is an http.Handler.
 type Gateway struct {
 	options  Options
-	streams  streams
 	inflight inflight
 	calls    sync.Pool // of *call
 	active   atomic.Int64
+	stop     chan struct{}
 }
 
 // New gives a Gateway.
 func New(o Options) *Gateway {
-	g := &Gateway{options: o}
+	g := &Gateway{options: o, stop: make(chan struct{})}
 	g.calls.New = func() any { return new(call) }
-	g.streams.init()
+	go g.reviewRegularly(g.stop)
 	return g
 }
 
@@ -66,8 +66,8 @@ func (g *Gateway) now() int64 { return time.Now().UnixNano() }
 // Active is how many requests are being served now, streams included.
 func (g *Gateway) Active() int64 { return g.active.Load() }
 
-// Close ends all open streams; calls in flight go on.
-func (g *Gateway) Close() { g.streams.closeAll() }
+// Close ends what goes on beside the requests; those in flight go on. The relay's own Close ends streams.
+func (g *Gateway) Close() { close(g.stop) }
 
 // ServeHTTP serves one request of a client.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -85,6 +85,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if target, ok := strings.CutPrefix(path, "/mcp/"); ok {
 		name, version, _ := strings.Cut(target, "@")
 		g.serve(w, r, name, version)
+		return
+	}
+	if target, ok := strings.CutPrefix(path, "/sse/"); ok {
+		g.serveSSE(w, r, target)
 		return
 	}
 	refuse(w, nil, wire.NotFound.Error(false, "Not found: services are at /mcp/{service}"))

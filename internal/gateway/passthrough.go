@@ -16,24 +16,12 @@ func (c *call) passthrough() {
 		return
 	}
 	defer x.Release()
-	var env *wire.Envelope
-	if c.r.Method == http.MethodPost {
-		env = &c.env
-		if !c.headersAgree() || !c.mayPass(x) {
-			return
-		}
+	if c.r.Method == http.MethodPost && (!c.headersAgree() || !c.mayPass(x)) {
+		return
 	}
-	exchange := relay.Exchange{
-		Backend: x.Backend, Transport: x.Definition.Transport, Service: c.name, Version: c.variant.Version,
-		Consumer: c.consumerName(), Session: c.session, Body: c.body, Env: env,
-		Restricted: c.restricted(), See: c.see(x), Private: !c.open, ForwardHeaders: x.ForwardHeaders, Strip: c.stripper(),
-		Credential: x.Credential,
-	}
-	if c.r.Method == http.MethodGet || env != nil && env.Method == wire.MethodListen {
-		st := c.openStream()
-		defer c.g.closeStream(st)
-		exchange.Cut = st.cut
-	}
+	exchange := c.exchange()
+	exchange.Backend, exchange.Transport, exchange.ForwardHeaders = x.Backend, x.Definition.Transport, x.ForwardHeaders
+	exchange.See, exchange.Strip, exchange.Credential = c.see(x), c.stripper(), x.Credential
 	c.carried(c.g.options.Relay.Serve(c.w, c.r, &exchange))
 }
 

@@ -300,7 +300,7 @@ func TestBridgedSessionsThatEnd(t *testing.T) {
 	})
 	t.Run("access ended", func(t *testing.T) {
 		h := b.begin(t, f)
-		f.relay.End("svc", func(consumer, _ string) bool { return consumer == "alice" })
+		f.endAccess("alice")
 		is404("afterwards", h)
 	})
 	t.Run("never known here", func(t *testing.T) {

@@ -58,11 +58,12 @@ func (bs *bridges) remove(b *bridge) {
 	}
 }
 
-func (bs *bridges) end(service string, match func(consumer, version string) bool) {
+// review ends the sessions whose consumer may see nothing any more.
+func (bs *bridges) review(keep func(Caller) bool) {
 	bs.mu.Lock()
 	defer bs.mu.Unlock()
 	for _, b := range bs.lru.Values() {
-		if b.service == service && (match == nil || match(b.consumer, b.version)) {
+		if !keep(Caller{Service: b.service, Version: b.version, Consumer: b.consumer}) {
 			bs.lru.Remove(b.id)
 		}
 	}

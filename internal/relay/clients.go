@@ -20,7 +20,8 @@ type SSEClient struct {
 	// stream of what the server sends of its own accord; a DELETE at the end. req is made for it: the header is the
 	// client's own, with the session id that Handle gave in answer to initialize; its context ends with the session.
 	Handle func(w http.ResponseWriter, req *http.Request, body []byte)
-	Cut    <-chan struct{} // as in Exchange
+	Key    [32]byte // as in Exchange, and View
+	View   any
 }
 
 // maxInFlight is how many messages of one HTTP+SSE client may be at work at once.
@@ -52,17 +53,6 @@ type sseClient struct {
 	wg       sync.WaitGroup
 }
 
-// end ends the clients of a service, as far as match agrees.
-func (cs *clients) end(service string, match func(consumer, version string) bool) {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	for _, c := range cs.byID {
-		if c.Service == service && (match == nil || match(c.Consumer, c.Version)) {
-			c.stream.end()
-		}
-	}
-}
-
 type innerKey struct{}
 
 // isInner tells a request that was made for an HTTP+SSE client: notices of changed tools go on its one stream.
@@ -70,7 +60,7 @@ func isInner(req *http.Request) bool { return req.Context().Value(innerKey{}) !=
 
 // ServeSSE serves the event stream of an HTTP+SSE client, until it leaves or is cut.
 func (r *Relay) ServeSSE(w http.ResponseWriter, req *http.Request, client SSEClient) Outcome {
-	x := &Exchange{Service: client.Service, Version: client.Version, Consumer: client.Consumer, Cut: client.Cut}
+	x := &Exchange{Service: client.Service, Version: client.Version, Consumer: client.Consumer, Key: client.Key, View: client.View}
 	c := &sseClient{SSEClient: client, first: req, inFlight: map[string]context.CancelFunc{}}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	ctx = context.WithValue(ctx, innerKey{}, true)

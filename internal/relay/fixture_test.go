@@ -166,7 +166,7 @@ func converse(t *testing.T, f *front, transport string) {
 	if _, err := session.CallTool(ctx, &mcp.CallToolParams{Name: "none"}); err == nil {
 		t.Error("a tool that is not there was called")
 	}
-	f.relay.ToolsChanged("svc", nil)
+	f.toolsChanged(func(Caller) bool { return true })
 	select {
 	case <-changed:
 	case <-ctx.Done():

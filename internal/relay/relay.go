@@ -46,7 +46,7 @@ type Relay struct {
 
 	mu      sync.Mutex
 	closed  bool
-	streams map[string]map[*stream]struct{} // by service
+	streams map[*stream]struct{}
 
 	bridges *bridges
 	clients *clients
@@ -55,7 +55,7 @@ type Relay struct {
 // New makes a Relay; Close ends it.
 func New(o Options) *Relay {
 	o.defaults()
-	r := &Relay{o: o, streams: map[string]map[*stream]struct{}{}}
+	r := &Relay{o: o, streams: map[*stream]struct{}{}}
 	r.bridges = newBridges(r)
 	r.clients = newClients(r)
 	return r
@@ -86,8 +86,10 @@ type Exchange struct {
 	Strip func(http.Header)
 	// Credential adds the service's own credential towards its backend, and where it may go; nil: there is none.
 	Credential func(*upstream.Request) error
-	// Cut, once closed, ends the exchange's stream; nil: never.
-	Cut <-chan struct{}
+	// Key is the digest of the key that the client presented; zero where none was needed. View is what the decision about
+	// this exchange let it see, for Review to compare with.
+	Key  [32]byte
+	View any
 }
 
 // modern tells the era of the exchange.
@@ -139,31 +141,43 @@ func (r *Relay) Serve(w http.ResponseWriter, req *http.Request, x *Exchange) Out
 	return r.direct(w, req, x)
 }
 
-// ToolsChanged tells the clients with open streams of a service, as far as match agrees, that their tools changed.
-// It does not wait for any of them.
-func (r *Relay) ToolsChanged(service string, match func(consumer, version string) bool) {
-	r.each(service, match, (*stream).changed)
+// Caller is whose open answer or session something is.
+type Caller struct {
+	Service, Version, Consumer string
+	Key                        [32]byte // digest of the key that opened it; zero where none was needed, and for sessions
 }
 
-// End ends the open streams and bridged sessions of a service, as far as match agrees.
-func (r *Relay) End(service string, match func(consumer, version string) bool) {
-	r.each(service, match, (*stream).end)
-	r.bridges.end(service, match)
-	r.clients.end(service, match)
-}
-
-func (r *Relay) each(service string, match func(consumer, version string) bool, do func(*stream)) {
+// Review has everything that is open decided about anew. decide gives what its caller may see, as any comparable value,
+// and whether it may see anything. Streams whose value differs from that of the last decision are told that their tools
+// changed; what may see nothing any more is ended. It does not wait for any client.
+func (r *Relay) Review(decide func(Caller) (view any, ok bool)) {
 	r.mu.Lock()
-	var found []*stream
-	for s := range r.streams[service] {
-		if match == nil || match(s.consumer, s.version) {
-			found = append(found, s)
-		}
+	all := make([]*stream, 0, len(r.streams))
+	for s := range r.streams {
+		all = append(all, s)
 	}
 	r.mu.Unlock()
-	for _, s := range found {
-		do(s)
+	for _, s := range all {
+		view, ok := decide(s.caller)
+		if !ok {
+			s.end()
+			continue
+		}
+		if s.swapView(view) {
+			s.changed()
+		}
 	}
+	r.bridges.review(func(c Caller) bool {
+		_, ok := decide(c)
+		return ok
+	})
+}
+
+// Open is how many streams to clients are open.
+func (r *Relay) Open() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.streams)
 }
 
 // Close ends every stream and session, and tells backends of the latter, which may take some seconds where one does not
@@ -171,16 +185,10 @@ func (r *Relay) each(service string, match func(consumer, version string) bool, 
 func (r *Relay) Close() {
 	r.mu.Lock()
 	r.closed = true
-	var all []*stream
-	for _, of := range r.streams {
-		for s := range of {
-			all = append(all, s)
-		}
-	}
-	r.mu.Unlock()
-	for _, s := range all {
+	for s := range r.streams {
 		s.end()
 	}
+	r.mu.Unlock()
 	r.clients.close()
 	r.bridges.close()
 }

@@ -30,6 +30,21 @@ type front struct {
 	client   *http.Client // for the go-sdk's clients
 }
 
+// toolsChanged reviews all with another view for those that match.
+func (f *front) toolsChanged(match func(Caller) bool) {
+	f.relay.Review(func(c Caller) (any, bool) {
+		if match(c) {
+			return new(int), true
+		}
+		return nil, true
+	})
+}
+
+// endAccess reviews all with nothing to see for a consumer.
+func (f *front) endAccess(consumer string) {
+	f.relay.Review(func(c Caller) (any, bool) { return nil, c.Consumer != consumer })
+}
+
 func newFront(t testing.TB, url string, transport registry.Transport, o Options, change func(*Exchange)) *front {
 	t.Helper()
 	return newFrontOn(t, upstream.Options{}, registry.Backend{URL: url}, transport, o, change)

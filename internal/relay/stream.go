@@ -20,10 +20,11 @@ var keepAlive = []byte(": keep-alive\n\n")
 // stream is an event stream to a client. Whole events are written by the handler, keep-alives and notices of changed
 // tools by a timer between them. It costs no goroutine of its own while it is idle.
 type stream struct {
-	relay             *Relay
-	service, consumer string
-	version           string
+	relay  *Relay
+	caller Caller
 	notices
+	viewMu  sync.Mutex  // apart from mu, which is held while a client is slow to read
+	view    any         // what the client may see, by the last decision
 	pending atomic.Bool // the tools changed and the client was not told yet
 	timer   *time.Timer
 
@@ -50,7 +51,7 @@ type notices struct {
 // stream begins a stream to the client: its header is sent. cancel ends ctx. The caller ends the stream with close.
 func (r *Relay) stream(ctx context.Context, cancel context.CancelCauseFunc, w http.ResponseWriter, status int, x *Exchange, n notices) *stream {
 	s := &stream{
-		relay: r, service: x.Service, consumer: x.Consumer, version: x.Version, notices: n, ctx: ctx, cancel: cancel,
+		relay: r, caller: Caller{x.Service, x.Version, x.Consumer, x.Key}, view: x.View, notices: n, ctx: ctx, cancel: cancel,
 		w: w, rc: http.NewResponseController(w), open: true, between: true, last: time.Now(),
 	}
 	every := r.o.KeepAlive
@@ -71,15 +72,6 @@ func (r *Relay) stream(ctx context.Context, cancel context.CancelCauseFunc, w ht
 	delete(h, "Content-Length")
 	w.WriteHeader(status)
 	s.flush()
-	if x.Cut != nil {
-		go func() {
-			select {
-			case <-x.Cut:
-				s.end()
-			case <-s.ctx.Done():
-			}
-		}()
-	}
 	return s
 }
 
@@ -103,19 +95,13 @@ func (r *Relay) enter(s *stream) {
 	if r.closed {
 		s.end()
 	}
-	if r.streams[s.service] == nil {
-		r.streams[s.service] = map[*stream]struct{}{}
-	}
-	r.streams[s.service][s] = struct{}{}
+	r.streams[s] = struct{}{}
 }
 
 func (r *Relay) leave(s *stream) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	of := r.streams[s.service]
-	if delete(of, s); len(of) == 0 {
-		delete(r.streams, s.service)
-	}
+	delete(r.streams, s)
 }
 
 // end makes the handler end the stream, in order.
@@ -123,6 +109,17 @@ func (s *stream) end() { s.cancel(errCut) }
 
 // cut tells whether the stream was ended by us.
 func (s *stream) cut() bool { return errors.Is(context.Cause(s.ctx), errCut) }
+
+// swapView notes a new decision and tells whether it is another one than before.
+func (s *stream) swapView(view any) bool {
+	s.viewMu.Lock()
+	defer s.viewMu.Unlock()
+	if s.view == view {
+		return false
+	}
+	s.view = view
+	return true
+}
 
 // changed tells the client, as soon as no event is half written, that its tools changed.
 func (s *stream) changed() {

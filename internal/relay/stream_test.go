@@ -77,9 +77,8 @@ func TestChangedToolsAreToldOnOpenStreams(t *testing.T) {
 	get := wire.NewEventReader(start(t, t.Context(), "GET", f.URL, "", nil).Body, 1<<20)
 	listen := wire.NewEventReader(start(t, t.Context(), "POST", f.URL,
 		`{"jsonrpc":"2.0","id":"sub","method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true}}}`, nil).Body, 1<<20)
-	f.relay.ToolsChanged("other", nil)
-	f.relay.ToolsChanged("svc", func(consumer, _ string) bool { return consumer == "bob" })
-	f.relay.ToolsChanged("svc", func(consumer, _ string) bool { return consumer == "alice" })
+	f.toolsChanged(func(c Caller) bool { return c.Service == "other" || c.Consumer == "bob" })
+	f.toolsChanged(func(c Caller) bool { return c.Service == "svc" && c.Consumer == "alice" })
 	if got, want := readEvent(t, get), `{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`; got != want {
 		t.Errorf("got %s", got)
 	}
@@ -107,7 +106,7 @@ func TestNoticesDoNotBreakIntoEvents(t *testing.T) {
 	if _, err := io.ReadFull(resp.Body, b); err != nil {
 		t.Fatal(err)
 	}
-	f.relay.ToolsChanged("svc", nil)
+	f.toolsChanged(func(Caller) bool { return true })
 	for range 3 {
 		time.Sleep(20 * time.Millisecond)
 		more <- true
@@ -134,11 +133,9 @@ func TestQuietStreamsGetComments(t *testing.T) {
 func TestCutStreamsEndInOrder(t *testing.T) {
 	gone := make(chan bool, 10)
 	s := backend(t, func(w http.ResponseWriter, r *http.Request) { quietStream(w, r); gone <- true })
-	cut := make(chan struct{})
-	f := newFront(t, s.URL, registry.Streamable, Options{}, func(x *Exchange) { x.Cut = cut })
+	f := newFront(t, s.URL, registry.Streamable, Options{}, nil)
 	ends := []func(){
-		func() { close(cut); cut = make(chan struct{}) },
-		func() { f.relay.End("svc", func(consumer, _ string) bool { return consumer == "alice" }) },
+		func() { f.endAccess("alice") },
 		f.relay.Close,
 	}
 	for i, end := range ends {
