@@ -50,7 +50,7 @@ func (s *secrets) Lookup(service, ref string) (convert.Secret, error) {
 		}
 		return s.document(service, nacos.Key{Group: group, DataID: dataID})
 	}
-	return convert.Secret{}, fmt.Errorf("read ${%s}: unknown kind of reference; use credential:, nacos., env: or file:", ref)
+	return convert.Secret{}, fmt.Errorf("read ${%s}: unknown kind of reference, use one that begins with credential:, nacos., env: or file: instead", ref)
 }
 
 func (s *secrets) credential(service, name, field string) (convert.Secret, error) {
