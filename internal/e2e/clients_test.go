@@ -13,8 +13,8 @@ import (
 
 // Revisions that clients and backends agree on.
 const (
-	modern = "2026-07-28"
-	legacy = "2025-11-25"
+	modernRevision = "2026-07-28"
+	legacyRevision = "2025-11-25"
 )
 
 // backend is a service of the client matrix, reached through the proxy and, where that is possible, directly.
@@ -150,9 +150,12 @@ func realClients(t testing.TB) []realClient {
 	return []realClient{
 		{"python auto", "", "auto", "streamable", py},
 		{"python legacy", "", "legacy", "streamable", py},
+		{"python over SSE", "", "legacy", "sse", py},
 		{"typescript sdk", "v1", "legacy", "streamable", ts},
+		{"typescript sdk over SSE", "v1", "legacy", "sse", ts},
 		{"typescript client auto", "v2", "auto", "streamable", ts},
 		{"typescript client legacy", "v2", "legacy", "streamable", ts},
+		{"typescript client over SSE", "v2", "legacy", "sse", ts},
 	}
 }
 
@@ -165,30 +168,42 @@ func TestClientMatrix(t *testing.T) {
 	for _, c := range clients {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
+			if c.transport == "sse" {
+				needSSE(t, p)
+			}
 			checkMatrix(t, c, p, backends)
 		})
 	}
+	t.Run("inspector", func(t *testing.T) { t.Parallel(); checkInspector(t, p) })
+	t.Run("plain SSE client", func(t *testing.T) {
+		t.Parallel()
+		needSSE(t, p)
+		checkPlainSSE(t, p, backends)
+	})
 }
 
 func checkMatrix(t *testing.T, c realClient, p *proxy, backends []backend) {
-	path, transport := "/mcp/", c.transport
-	var jobs []job
-	add := func(b backend, url, key, transport string, steps []step) {
-		jobs = append(jobs, job{Client: c.client, Mode: c.mode, Transport: transport, URL: url, Key: key, Steps: steps})
+	path := "/mcp/"
+	if c.transport == "sse" {
+		path = "/sse/"
 	}
+	var jobs []job
 	for _, b := range backends {
 		var steps []step
 		for _, k := range b.checks {
 			steps = append(steps, k.step)
 		}
-		add(b, p.URL+path+b.service, aliceKey, transport, steps)
-		add(b, p.URL+path+b.service, bobKey, transport, bobSteps(b))
+		through := job{Client: c.client, Mode: c.mode, Transport: c.transport, URL: p.URL + path + b.service, Key: aliceKey, Steps: steps}
+		bob := through
+		bob.Key, bob.Steps = bobKey, bobSteps(b)
+		jobs = append(jobs, through, bob)
 		if b.direct != "" {
-			direct := "streamable"
+			direct := through
+			direct.URL, direct.Key, direct.Transport = b.direct, "none", "streamable"
 			if b.sse {
-				direct = "sse"
+				direct.Transport = "sse"
 			}
-			add(b, b.direct, "none", direct, steps)
+			jobs = append(jobs, direct)
 		}
 	}
 	saw := runJobs(t, jobs, c.program...)
@@ -200,9 +215,12 @@ func checkMatrix(t *testing.T, c realClient, p *proxy, backends []backend) {
 			direct, saw = saw[0], saw[1:]
 		}
 		t.Run(b.service, func(t *testing.T) {
-			era := legacy
+			era := legacyRevision
 			if b.modern && c.mode == "auto" {
-				era = modern
+				era = modernRevision
+			}
+			if c.transport == "sse" && through[0].Version == "" {
+				era = "" // that client does not tell it of that transport
 			}
 			checkAlice(t, b, era, through)
 			if direct != nil {
@@ -221,7 +239,7 @@ func checkAlice(t *testing.T, b backend, era string, saw []outcome) {
 		t.Errorf("connected to %q in revision %s, want %q in %s", saw[0].Server, saw[0].Version, b.server, era)
 	}
 	for i, k := range b.checks {
-		if b.service == "modern" && era == legacy && k.want.Asked > 0 {
+		if b.service == "modern" && era != modernRevision && k.want.Asked > 0 {
 			continue // that backend keeps no session to ask in; its complaint must be the same as its own
 		}
 		if diff := k.want.missing(saw[i+1]); diff != "" {
@@ -256,8 +274,8 @@ func same(t *testing.T, b backend, direct, through []outcome) {
 	}
 	for i := range direct {
 		opts := cmp.Options{cmpopts.EquateEmpty(), cmpopts.IgnoreFields(outcome{}, "Progress")}
-		if b.sse {
-			opts = append(opts, cmpopts.IgnoreFields(outcome{}, "Version")) // some do not tell it of that transport
+		if direct[i].Version == "" || through[i].Version == "" {
+			opts = append(opts, cmpopts.IgnoreFields(outcome{}, "Version")) // not told of HTTP+SSE
 		}
 		if i > 0 && b.checks[i-1].varies {
 			opts = append(opts, cmpopts.IgnoreFields(outcome{}, "Text"))
