@@ -126,16 +126,26 @@ func (p *program) sayService(v catalog.ServiceStatus) {
 }
 
 func (p *program) servicesPublish() *cobra.Command {
-	var name string
+	var im importing
 	cmd := &cobra.Command{
-		Use: "publish FILE…", Short: "Publish service documents",
+		Use: "publish FILE…", Short: "Publish service documents, or make one from an OpenAPI description",
 		Long: `Publish service documents into the group proxy-services. The service's name is the file's, without extension; - reads
 standard input and needs --name. A document that is there already is replaced, unless somebody else changes it at the
-same moment.`,
+same moment.
+
+With --openapi the document is made from an API description: a tool for each operation. What could not be converted is
+listed. With --dry-run as well, the document alone goes to standard output, to be edited and published as FILE. With
+--registry it goes into the Nacos MCP registry, through Nacos's admin API, which has no compare-and-set.`,
 		Example: `  nacos-mcp-proxy services publish petstore.yaml
   nacos-mcp-proxy services publish services/*.yaml --dry-run
-  generate | nacos-mcp-proxy services publish - --name petstore`,
+  generate | nacos-mcp-proxy services publish - --name petstore
+  nacos-mcp-proxy services publish --openapi petstore.json --name petstore --upstream https://petstore.example.com/v2
+  nacos-mcp-proxy services publish --openapi https://example.com/openapi.yaml --name api --include 'GET /pets*' --dry-run >api.yaml`,
 		Args: func(c *cobra.Command, args []string) error {
+			if err := im.check(c, args); err != nil || im.from != "" {
+				return err
+			}
+			name := im.name
 			switch {
 			case len(args) == 0:
 				return fail(exitUsage, "FILE is missing (see %s --help)", c.CommandPath())
@@ -147,12 +157,15 @@ same moment.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if im.from != "" {
+				return p.publishOpenAPI(cmd, &im)
+			}
 			d, cfg, err := p.source(cmd)
 			if err != nil {
 				return err
 			}
 			defer d.close()
-			edits, err := p.readServices(cmd.Context(), d, args, name)
+			edits, err := p.readServices(cmd.Context(), d, args, im.name)
 			if err != nil {
 				return err
 			}
@@ -167,7 +180,8 @@ same moment.`,
 			return p.print(all, func() { p.adviseOnAccess(cmd.Context(), d, cfg, edits) })
 		},
 	}
-	cmd.Flags().StringVar(&name, "name", "", "`name` of the service; default: the file's")
+	cmd.Flags().StringVar(&im.name, "name", "", "`name` of the service; default: the file's")
+	p.importFlags(cmd, &im)
 	return p.writing(cmd)
 }
 

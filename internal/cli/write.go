@@ -28,6 +28,7 @@ type unlessChanged struct {
 	before nacos.Document // without content if there was none
 	exists bool
 	after  string
+	brief  bool // a new document is not shown: nobody wrote it by hand
 }
 
 // write validates and writes an edit, shows what changes, and fails where somebody else was faster.
@@ -60,7 +61,9 @@ func (p *program) write(ctx context.Context, d *documents, e unlessChanged) (wri
 		return w, fail(exitFailed, "%s would be rejected (see above); nothing was written", key)
 	}
 	p.say("%s: %s", key, w.Action)
-	p.say("%s", trimNewline(diff(string(e.before.Content), e.after)))
+	if e.exists || !e.brief {
+		p.say("%s", trimNewline(diff(string(e.before.Content), e.after)))
+	}
 	if p.dryRun {
 		p.say("dry run: nothing was written")
 		return w, nil

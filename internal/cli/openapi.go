@@ -1,0 +1,331 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/openapi"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
+)
+
+// importing is what `services publish --openapi` is told.
+type importing struct {
+	from      string // the description: a file or URL
+	name      string
+	upstream  string
+	include   []string
+	noOutputs bool
+	registry  bool
+	version   string // with registry
+}
+
+func (p *program) importFlags(cmd *cobra.Command, im *importing) {
+	f := cmd.Flags()
+	f.StringVar(&im.from, "openapi", "", "`file` or URL of an OpenAPI 3 or Swagger 2 description to make the service from; - is standard input")
+	f.StringVar(&im.upstream, "upstream", "", "base `URL` of the API, path included; default: the description's own server")
+	f.StringArrayVar(&im.include, "include", nil, "take only operations that the `glob` selects: by name, operationId, /path, \"GET /path\" or tag:NAME; may be repeated")
+	f.BoolVar(&im.noOutputs, "no-output-schemas", false, "leave out what results look like, where the description is not exact about it")
+	f.BoolVar(&im.registry, "registry", false, "publish into the Nacos MCP registry instead, where the Nacos console shows and edits it")
+	f.StringVar(&im.version, "registry-version", "1.0.0", "`version` of the registry's entry")
+}
+
+// check refuses what does not go together.
+func (im *importing) check(c *cobra.Command, files []string) error {
+	if im.from == "" {
+		for _, name := range []string{"upstream", "include", "no-output-schemas", "registry", "registry-version"} {
+			if c.Flags().Changed(name) {
+				return fail(exitUsage, "--%s goes with --openapi", name)
+			}
+		}
+		return nil
+	}
+	switch {
+	case len(files) > 0:
+		return fail(exitUsage, "--openapi and FILE exclude each other")
+	case im.name == "":
+		return fail(exitUsage, "--openapi needs --name, the service's")
+	case !registry.ValidName(im.name):
+		return fail(exitUsage, "%q is no valid name: 1 to 128 letters, digits, '.', '_' and '-'", im.name)
+	case !im.registry && c.Flags().Changed("registry-version"):
+		return fail(exitUsage, "--registry-version goes with --registry")
+	}
+	return nil
+}
+
+// imported is what an import says in JSON.
+type imported struct {
+	written
+	Service     string               `json:"service"`
+	Title       string               `json:"title,omitempty"`
+	Operations  int                  `json:"operations"`
+	Tools       []string             `json:"tools"`
+	Skipped     []importNote         `json:"skipped"`
+	Notes       []importNote         `json:"notes"`
+	Credentials []importedCredential `json:"credentials"`
+	Content     string               `json:"content,omitempty"` // of the document, in a dry run
+}
+
+type importNote struct {
+	Operation string `json:"operation,omitempty"`
+	Text      string `json:"text"`
+}
+
+type importedCredential struct {
+	Name        string `json:"name"`
+	Description string `json:"description,omitempty"`
+}
+
+func newImported(im *importing, r *openapi.Result) imported {
+	out := imported{Service: im.name, Title: r.Title, Operations: r.Found, Tools: r.Tools, Skipped: []importNote{}, Notes: []importNote{}, Credentials: []importedCredential{}}
+	for _, s := range r.Skipped {
+		out.Skipped = append(out.Skipped, importNote(s))
+	}
+	for _, n := range r.Notes {
+		out.Notes = append(out.Notes, importNote(n))
+	}
+	for _, c := range r.Credentials {
+		out.Credentials = append(out.Credentials, importedCredential(c))
+	}
+	return out
+}
+
+// publishOpenAPI makes a service of an API description. A dry run needs no source: it prints the document.
+func (p *program) publishOpenAPI(cmd *cobra.Command, im *importing) error {
+	ctx := cmd.Context()
+	d, err := p.openDescription(ctx, im.from)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	o := openapi.Options{Name: im.name, UpstreamURL: im.upstream, Include: im.include, Source: d.source, Load: d.load, NoOutputSchemas: im.noOutputs}
+	if im.registry {
+		return p.publishRegistry(cmd, im, d.content, o)
+	}
+	r, err := openapi.Import(ctx, d.content, o)
+	if err != nil {
+		return fail(exitFailed, "%w", err)
+	}
+	out := newImported(im, r)
+	key := nacos.Key{Group: registry.GroupServices, DataID: im.name + extensions[0]}
+	if p.dryRun {
+		return p.showImport(key, out, r)
+	}
+	docs, cfg, err := p.source(cmd)
+	if err != nil {
+		return err
+	}
+	defer docs.close()
+	doc, exists, err := docs.named(ctx, registry.GroupServices, im.name)
+	if err != nil {
+		return err
+	}
+	if exists && doc.Key != key {
+		return fail(exitFailed, "%s exists already and would compete with %s: remove it first (services remove %s)", doc.Key, key.DataID, im.name)
+	}
+	p.sayImport(p.say, out)
+	e := unlessChanged{before: doc, exists: exists, after: string(r.Document), brief: true}
+	if out.written, err = p.write(ctx, docs, e); err != nil {
+		return err
+	}
+	return p.print(out, func() {
+		p.adviseOnCredentials(ctx, docs, r.Document, out)
+		p.adviseOnAccess(ctx, docs, cfg, []unlessChanged{e})
+	})
+}
+
+// showImport prints a document that is not written; what there is to say of it goes beside it, so that it can be redirected.
+func (p *program) showImport(key nacos.Key, out imported, r *openapi.Result) error {
+	bad := false
+	for _, f := range validate(key, r.Document) {
+		bad = bad || !f.Warning
+		p.note("%s", f.Error())
+	}
+	out.written, out.Content = written{Document: key.String(), Action: "none", DryRun: true}, string(r.Document)
+	p.sayImport(p.note, out)
+	if err := p.print(out, func() { fmt.Fprint(p.out, out.Content) }); err != nil {
+		return err
+	}
+	if bad {
+		return fail(exitFailed, "the proxy would reject this (see above)")
+	}
+	return nil
+}
+
+// sayImport tells what was converted and what was not.
+func (p *program) sayImport(say func(string, ...any), out imported) {
+	title := out.Title
+	if title == "" {
+		title = out.Service
+	}
+	say("%s: %d of %s converted to tools", title, len(out.Tools), plural(out.Operations, "operation"))
+	for _, list := range []struct {
+		head  string
+		notes []importNote
+	}{{"Not converted:", out.Skipped}, {"To be looked at:", out.Notes}} {
+		if len(list.notes) > 0 {
+			say("%s", list.head)
+		}
+		for _, n := range list.notes {
+			say("  %s", openapi.Finding(n))
+		}
+	}
+}
+
+// adviseOnCredentials says which document the backend's credentials belong into, unless it is there.
+func (p *program) adviseOnCredentials(ctx context.Context, d *documents, document []byte, out imported) {
+	if len(out.Credentials) == 0 {
+		return
+	}
+	held := map[string]string{}
+	doc, exists, err := d.named(ctx, registry.GroupCredentials, out.Service)
+	if err == nil && exists {
+		if c, _ := registry.ParseCredentials(doc.Key.DataID, doc.Content); c != nil {
+			held = c.Values
+		}
+	}
+	var missing []importedCredential
+	for _, c := range out.Credentials {
+		if _, ok := held[c.Name]; !ok {
+			missing = append(missing, c)
+		}
+	}
+	if len(missing) == 0 {
+		return
+	}
+	if exists {
+		p.say("The backend wants credentials: add to %s under values", doc.Key)
+	} else {
+		p.say("The backend wants credentials: create %s with", doc.Key)
+		p.say("  services: [%s]", out.Service)
+		p.say("  hosts: [%s]", backendHost(out.Service, document))
+		p.say("  values:")
+	}
+	for _, c := range missing {
+		p.say("    %s: …  # %s", c.Name, c.Description)
+	}
+}
+
+// backendHost is where a service document sends its calls, as credentials name it.
+func backendHost(name string, document []byte) string {
+	if def, _ := registry.ParseService(name+extensions[0], document); def != nil {
+		if u, err := url.Parse(def.Backend.URL); err == nil {
+			return u.Host
+		}
+	}
+	return "…"
+}
+
+// adminAPI is what sends requests to Nacos's own admin API.
+type adminAPI interface {
+	Admin(ctx context.Context, method, path string, query, form url.Values) ([]byte, error)
+}
+
+const mcpPath = "/nacos/v3/admin/ai/mcp"
+
+// publishRegistry publishes through Nacos's MCP admin API, as the Nacos console does. That API has no compare-and-set.
+func (p *program) publishRegistry(cmd *cobra.Command, im *importing, content []byte, o openapi.Options) error {
+	ctx := cmd.Context()
+	r, err := openapi.ImportRegistry(ctx, content, im.version, o)
+	if err != nil {
+		return fail(exitFailed, "%w", err)
+	}
+	out := newImported(im, &r.Result)
+	if err := p.checkRegistry(im, r); err != nil {
+		return err
+	}
+	out.written = written{Document: "the Nacos MCP registry: " + im.name + " " + im.version, Action: "none", DryRun: p.dryRun}
+	if p.dryRun {
+		out.Content = string(r.ToolSpecification)
+		p.sayImport(p.note, out)
+		return p.print(out, func() { p.say("%s\n%s\n%s", r.ServerSpecification, r.EndpointSpecification, r.ToolSpecification) })
+	}
+	docs, cfg, err := p.source(cmd)
+	if err != nil {
+		return err
+	}
+	defer docs.close()
+	api, ok := docs.main.(adminAPI)
+	if !ok {
+		return fail(exitUsage, "--registry needs a Nacos: add --source nacos (a directory has no MCP registry)")
+	}
+	own, taken, err := docs.named(ctx, registry.GroupServices, im.name)
+	if err != nil {
+		return err
+	}
+	if taken {
+		return fail(exitFailed, "%s has the same name and would be served instead: remove it first (services remove %s)", own.Key, im.name)
+	}
+	p.sayImport(p.say, out)
+	if out.Action, err = postRegistry(ctx, api, cfg.Nacos.Namespace, im, r); err != nil {
+		return err
+	}
+	return p.print(out, func() {
+		p.say("%s: %s, as %s; the Nacos console shows it under MCP", im.name, out.Action, im.version)
+		p.adviseOnCredentials(ctx, docs, nil, out)
+		p.adviseOnAccess(ctx, docs, cfg, []unlessChanged{{before: own}})
+	})
+}
+
+// postRegistry creates the entry, or updates the one of that name.
+func postRegistry(ctx context.Context, api adminAPI, namespace string, im *importing, r *openapi.RegistryResult) (action string, err error) {
+	named := url.Values{"namespaceId": {namespace}, "mcpName": {im.name}}
+	form := url.Values{
+		"namespaceId": {namespace}, "mcpName": {im.name}, "serverSpecification": {string(r.ServerSpecification)},
+		"toolSpecification": {string(r.ToolSpecification)}, "endpointSpecification": {string(r.EndpointSpecification)},
+	}
+	_, err = api.Admin(ctx, http.MethodGet, mcpPath, named, nil)
+	switch {
+	case errors.Is(err, nacos.ErrNotFound):
+		if _, err := api.Admin(ctx, http.MethodPost, mcpPath, nil, form); err != nil {
+			return "", fmt.Errorf("publish %s: %w", im.name, err)
+		}
+		return "created", nil
+	case err != nil:
+		return "", fmt.Errorf("look %s up: %w", im.name, err)
+	}
+	form.Set("latest", "true")
+	if _, err := api.Admin(ctx, http.MethodPut, mcpPath, nil, form); err != nil {
+		return "", fmt.Errorf("publish %s: %w", im.name, err)
+	}
+	return "updated", nil
+}
+
+// checkRegistry refuses what `check` would reject once Nacos has stored it.
+func (p *program) checkRegistry(im *importing, r *openapi.RegistryResult) error {
+	const id = "00000000-0000-0000-0000-000000000000"
+	manifest := fmt.Sprintf(`{"id":%q,"name":%q,"protocol":"http","enabled":true,"latestPublishedVersion":%q,"versionDetails":[{"version":%q}]}`, id, im.name, im.version, im.version)
+	spec := fmt.Sprintf(`{"id":%q,"name":%q,"protocol":"http","enabled":true,"versionDetail":{"version":%q},`+
+		`"remoteServerConfig":{"serviceRef":{"namespaceId":"public","groupName":"mcp-endpoints","serviceName":"x","transportProtocol":"http"}}}`, id, im.name, im.version)
+	m, found := registry.ParseManifest(id+"-mcp-versions.json", []byte(manifest))
+	s, more := registry.ParseSpec(id+"-"+im.version+"-mcp-server.json", []byte(spec))
+	found = append(found, more...)
+	t, more := registry.ParseTools(id+"-"+im.version+"-mcp-tools.json", r.ToolSpecification)
+	found = append(found, more...)
+	if m != nil && s != nil && t != nil {
+		def, more := registry.Assemble(m, im.version, s, t)
+		found = append(found, more...)
+		if def != nil {
+			_, more = convert.Compile(def, convert.Options{})
+			found = append(found, more...)
+		}
+	}
+	bad := false
+	for _, f := range found {
+		bad = bad || !f.Warning
+		p.note("%s: %s", strings.TrimSpace(im.name+" "+f.Tool), f.Message)
+	}
+	if bad {
+		return fail(exitFailed, "the proxy would reject this (see above); nothing was written")
+	}
+	return nil
+}
+
+var _ adminAPI = (*nacos.Client)(nil)
