@@ -28,7 +28,7 @@ type Backends interface {
 type Options struct {
 	Services    int  // how many compiled services are kept
 	DefaultOpen bool // what a service without grants document is
-	Backends    Backends
+	Backends    Backends // nil: none, for those who look at services but do not call them
 	Convert     func(secrets convert.Secrets) convert.Options
 	// ForwardHeaders of clients go to every MCP backend; those that a service adds come on top.
 	ForwardHeaders []string

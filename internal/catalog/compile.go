@@ -85,6 +85,9 @@ func (c *Catalog) compile(v *Variant) (*Compiled, error) {
 	} else if def.Backend.Security != nil {
 		x.Credential = c.credential(v.Service, def)
 	}
+	if c.options.Backends == nil {
+		return x, nil
+	}
 	if x.Backend, err = c.options.Backends.Open(v.Service, def.Backend); err != nil {
 		return nil, fmt.Errorf("open backend of %s: %w", v.Service, err)
 	}
