@@ -168,16 +168,12 @@ func TestClientMatrix(t *testing.T) {
 	for _, c := range clients {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			if c.transport == "sse" {
-				needSSE(t, p)
-			}
 			checkMatrix(t, c, p, backends)
 		})
 	}
 	t.Run("inspector", func(t *testing.T) { t.Parallel(); checkInspector(t, p) })
 	t.Run("plain SSE client", func(t *testing.T) {
 		t.Parallel()
-		needSSE(t, p)
 		checkPlainSSE(t, p, backends)
 	})
 }

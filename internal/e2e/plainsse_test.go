@@ -13,25 +13,6 @@ import (
 	"time"
 )
 
-// needSSE skips where the proxy has no HTTP+SSE for clients.
-func needSSE(t *testing.T, p *proxy) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.URL+"/sse/everything", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+aliceKey)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = resp.Body.Close()
-	if resp.StatusCode == http.StatusNotFound {
-		t.Skip("there is no /sse route")
-	}
-}
 
 // plainSSE is a client of the 2024-11-05 transport that does no more than the transport says.
 type plainSSE struct {
@@ -114,7 +95,7 @@ func (c *plainSSE) post(body string) {
 	}
 }
 
-// ask posts a request and gives the answer, which comes on the stream.
+// ask posts a request and gives the answer, which comes on the stream. It uses one id for all, as simple clients do.
 func (c *plainSSE) ask(method, params string) (result, fault string) {
 	c.t.Helper()
 	c.post(fmt.Sprintf(`{"jsonrpc":"2.0","id":"x-1","method":%q,"params":%s}`, method, params))

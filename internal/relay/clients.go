@@ -45,8 +45,8 @@ type sseClient struct {
 	first  *http.Request // that opened the stream
 
 	mu       sync.Mutex
-	session  string // what Handle gave for Mcp-Session-Id
-	inFlight map[string]context.CancelFunc
+	session  string             // what Handle gave for Mcp-Session-Id
+	inFlight map[string]*posted // by id; the newest, where a client gives ids anew
 	busy     int
 	listens  bool
 	ended    bool
@@ -61,7 +61,7 @@ func isInner(req *http.Request) bool { return req.Context().Value(innerKey{}) !=
 // ServeSSE serves the event stream of an HTTP+SSE client, until it leaves or is cut.
 func (r *Relay) ServeSSE(w http.ResponseWriter, req *http.Request, client SSEClient) Outcome {
 	x := &Exchange{Service: client.Service, Version: client.Version, Consumer: client.Consumer, Key: client.Key, View: client.View}
-	c := &sseClient{SSEClient: client, first: req, inFlight: map[string]context.CancelFunc{}}
+	c := &sseClient{SSEClient: client, first: req, inFlight: map[string]*posted{}}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	ctx = context.WithValue(ctx, innerKey{}, true)
 	id := rand.Text()
@@ -164,11 +164,11 @@ type posted struct {
 	cancels string // raw id of the call that it cancels
 }
 
-// begin counts a message in; false if there are too many, one of its id is at work, or the session ended.
+// begin counts a message in; false if there are too many, or the session ended.
 func (c *sseClient) begin(m *posted) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ended || c.busy >= maxInFlight || m.id != "" && c.inFlight[m.id] != nil {
+	if c.ended || c.busy >= maxInFlight {
 		return false
 	}
 	c.busy++
@@ -176,7 +176,7 @@ func (c *sseClient) begin(m *posted) bool {
 	ctx, cancel := context.WithCancel(m.req.Context())
 	m.req, m.cancel = m.req.WithContext(ctx), cancel
 	if m.id != "" {
-		c.inFlight[m.id] = cancel
+		c.inFlight[m.id] = m
 	}
 	return true
 }
@@ -190,9 +190,11 @@ func (m *posted) run() {
 	status, answered := s.finish()
 	c.mu.Lock()
 	c.busy--
-	delete(c.inFlight, m.id)
-	if cancel := c.inFlight[m.cancels]; cancel != nil {
-		cancel()
+	if c.inFlight[m.id] == m {
+		delete(c.inFlight, m.id)
+	}
+	if call := c.inFlight[m.cancels]; call != nil {
+		call.cancel()
 	}
 	listen := m.method == wire.NotificationInitialized && status < 300 && c.session != "" && !c.listens && !c.ended
 	if listen {
