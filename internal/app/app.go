@@ -12,8 +12,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,7 +42,8 @@ type App struct {
 	upstreams *upstream.Upstreams
 	relay     *relay.Relay
 	gateway   *gateway.Gateway
-	audit     *auditFile
+	audit     *auditFile     // nil: none
+	auditLog  *gateway.Audit // writes to audit
 	metrics   *prometheus.Registry
 
 	listener, adminListener net.Listener
@@ -54,7 +57,8 @@ type App struct {
 	tasks                   sync.WaitGroup
 }
 
-// Run starts a proxy, serves until ctx ends, and drains. ready, if not nil, is told the address clients reach.
+// Run starts a proxy, serves until ctx ends, and drains. ready, if not nil, is told the address clients reach. SIGHUP
+// opens the audit file anew.
 func Run(ctx context.Context, cfg config.Config, version string, log *slog.Logger, ready func(net.Addr)) error {
 	a, err := Start(ctx, cfg, version, log)
 	if err != nil {
@@ -63,11 +67,18 @@ func Run(ctx context.Context, cfg config.Config, version string, log *slog.Logge
 	if ready != nil {
 		ready(a.Addr())
 	}
-	select {
-	case <-ctx.Done():
-		return a.Drain()
-	case err := <-a.failed:
-		return errors.Join(err, a.Drain())
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-ctx.Done():
+			return a.Drain()
+		case err := <-a.failed:
+			return errors.Join(err, a.Drain())
+		case <-hangup:
+			a.Reopen()
+		}
 	}
 }
 
@@ -100,8 +111,11 @@ func (a *App) AdminAddr() net.Addr { return a.adminListener.Addr() }
 
 // Reopen opens the audit file anew, after it was moved away.
 func (a *App) Reopen() {
-	if a.audit != nil {
-		a.audit.reopen()
+	if a.audit == nil {
+		return
+	}
+	if err := a.audit.reopen(); err != nil {
+		a.log.Error("the audit file could not be opened anew; lines go on into the old one", "error", err)
 	}
 }
 
@@ -228,6 +242,9 @@ func (a *App) closeParts() {
 	}
 	if a.store != nil {
 		_ = a.store.Close()
+	}
+	if a.auditLog != nil {
+		a.auditLog.Close()
 	}
 	if a.audit != nil {
 		_ = a.audit.Close()

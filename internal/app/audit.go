@@ -42,13 +42,13 @@ func (f *auditFile) open() error {
 }
 
 // reopen is for SIGHUP. If it fails the old file goes on.
-func (f *auditFile) reopen() {
+func (f *auditFile) reopen() error {
 	if f.path == "" {
-		return
+		return nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	_ = f.open()
+	return f.open()
 }
 
 // Write appends a line.

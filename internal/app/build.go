@@ -77,24 +77,25 @@ func (a *App) buildGateway() error {
 	if a.audit, err = openAudit(a.config.Log.Audit); err != nil {
 		return err
 	}
-	var audit *gateway.Audit
 	if a.audit != nil {
-		audit = gateway.NewAudit(a.audit, a.config.Log.AuditAllowed, a.log)
+		a.auditLog = gateway.NewAudit(gateway.AuditOptions{
+			Sink: a.audit, Allowed: a.config.Log.AuditAllowed, Required: a.config.Log.AuditRequired, Log: a.log,
+		})
 	}
 	a.gateway = gateway.New(gateway.Options{
-		Catalog: a.catalog, Relay: a.relay, Sealer: sealer, Limiter: access.NewLimiter(access.DefaultBuckets), Audit: audit,
+		Catalog: a.catalog, Relay: a.relay, Sealer: sealer, Limiter: access.NewLimiter(access.DefaultBuckets), Audit: a.auditLog,
 		Metrics: gateway.NewMetrics(a.metrics), Log: a.log, Version: a.version, Sources: a.config.Access.Sources,
 		RequestBody: limits.RequestBody, BodyTime: limits.BodyTime, KeepAlive: keepAlive,
 		AllowedHosts: a.config.HTTP.AllowedHosts, AllowedOrigins: a.config.HTTP.AllowedOrigins, TrustedProxies: a.config.HTTP.TrustedProxies,
 		Stale: a.tooStale(), RevealDenied: a.config.Access.RevealDenied, AuditArguments: a.config.Log.AuditArguments,
 	})
 	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	a.gauges(audit)
+	a.gauges()
 	return nil
 }
 
 // gauges are the metrics that are read off the parts when somebody asks.
-func (a *App) gauges(audit *gateway.Audit) {
+func (a *App) gauges() {
 	gauge := func(name, help string, value func() float64) {
 		a.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 	}
@@ -105,8 +106,12 @@ func (a *App) gauges(audit *gateway.Audit) {
 	gauge("nmp_store_failing", "1 while the last-known-good store cannot be written.", func() float64 {
 		return asFloat(a.store != nil && a.store.Status().Failing != "")
 	})
-	if audit != nil {
-		gauge("nmp_audit_failed_total", "Audit lines that could not be written.", func() float64 { return float64(audit.Failed()) })
+	if audit := a.auditLog; audit != nil {
+		counter := func(name, help string, value func() int64) {
+			a.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value()) }))
+		}
+		counter("nmp_audit_lines_total", "Audit lines that were written.", audit.Lines)
+		counter("nmp_audit_failed_total", "Audit lines that could not be written.", audit.Failed)
 	}
 }
 

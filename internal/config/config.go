@@ -136,6 +136,8 @@ type Log struct {
 	Audit  string // stderr, off, or a file
 	// AuditAllowed has allowed calls in the audit log too, not denials only.
 	AuditAllowed bool
+	// AuditRequired refuses calls while the audit log cannot be written.
+	AuditRequired bool
 	// AuditArguments has the arguments of calls in it, whatever they may hold.
 	AuditArguments bool
 }

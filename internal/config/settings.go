@@ -120,6 +120,7 @@ func settings() []setting {
 		{key: "log.format", def: "text", use: "text or json", source: true, set: choice(func(c *Config) *string { return &c.Log.Format }, "text", "json")},
 		{key: "log.audit", def: "stderr", use: "where decisions are logged: stderr, off or a `file`", set: needed(func(c *Config) *string { return &c.Log.Audit })},
 		{key: "log.auditAllowed", def: false, use: "log allowed calls there too, not denials only", set: boolean(func(c *Config) *bool { return &c.Log.AuditAllowed })},
+		{key: "log.auditRequired", def: false, use: "refuse calls while the audit log cannot be written", set: boolean(func(c *Config) *bool { return &c.Log.AuditRequired })},
 		{key: "log.auditArguments", def: false, use: "log the arguments of calls there, whatever they may hold", set: boolean(func(c *Config) *bool { return &c.Log.AuditArguments })},
 	}
 }

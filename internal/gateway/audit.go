@@ -1,17 +1,17 @@
 package gateway
 
 import (
-	"io"
-	"log/slog"
+	"regexp"
 	"strconv"
-	"sync"
-	"sync/atomic"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
 )
 
-// Record is what the audit log says of one decision. Strings come from clients and are escaped when written.
+// Record is what the audit log says of one decision. Strings come from clients: they are escaped, so that CR and LF
+// begin no line of their own, cut to a length, and what looks like a key of ours is left out of them.
 type Record struct {
 	Time      time.Time
 	Consumer  string
@@ -32,79 +32,85 @@ type Record struct {
 	Arguments []byte // only where boot configuration asks for them
 }
 
-// Audit writes one JSON line per record. A sink that fails is counted and never stops a call.
-type Audit struct {
-	allowed bool // write allowed decisions too
-	log     *slog.Logger
+// Lengths in bytes to which the parts of a line that clients choose are cut.
+const (
+	maxAuditText      = 256
+	maxAuditDetail    = 2 << 10
+	maxAuditArguments = 64 << 10
+)
 
-	mu     sync.Mutex
-	sink   io.Writer
-	buf    []byte
-	failed atomic.Int64
-	lines  atomic.Int64
-}
+// ourKey finds keys that we made wherever somebody has put one: in a path, as a tool's name, among the arguments.
+var ourKey = regexp.MustCompile(keyPrefix + `[A-Za-z0-9_.~%-]*`)
 
-// NewAudit gives an Audit that writes to sink; denials always, allowed decisions if so asked.
-func NewAudit(sink io.Writer, allowed bool, log *slog.Logger) *Audit {
-	return &Audit{sink: sink, allowed: allowed, log: log}
-}
-
-// Failed is how many lines could not be written.
-func (a *Audit) Failed() int64 { return a.failed.Load() }
-
-// Lines is how many lines were written.
-func (a *Audit) Lines() int64 { return a.lines.Load() }
-
-// wants spares the caller the making of a Record that nobody wants.
-func (a *Audit) wants(allowed bool) bool { return a != nil && (a.allowed || !allowed) }
-
-// Write adds a line for r.
-func (a *Audit) Write(r *Record) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.buf = append(r.appendJSON(a.buf[:0]), '\n')
-	if _, err := a.sink.Write(a.buf); err != nil {
-		if a.failed.Add(1) == 1 {
-			a.log.Error("audit log cannot be written; calls go on and lost lines are counted in nmp_audit_failed_total", "error", err)
-		}
-		return
+// printable makes a client's text fit for a line.
+func printable(s string, limit int) string {
+	if strings.Contains(s, keyPrefix) {
+		s = ourKey.ReplaceAllLiteralString(s, keyPrefix+"…")
 	}
-	a.lines.Add(1)
+	if len(s) <= limit {
+		return s
+	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit] + "…"
 }
 
+// appendJSON adds the line's object, with its fields always in the same order.
 func (r *Record) appendJSON(b []byte) []byte {
 	b = append(b, `{"time":"`...)
 	b = r.Time.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z07:00")
 	b = append(b, '"')
-	text := func(name, value string) {
+	text := func(name, value string, limit int) {
 		if value != "" {
 			b = append(append(append(b, `,"`...), name...), `":`...)
-			b = wire.AppendString(b, value)
+			b = wire.AppendString(b, printable(value, limit))
 		}
 	}
 	decision := "deny"
 	if r.Allowed {
 		decision = "allow"
 	}
-	text("decision", decision)
-	text("reason", r.Reason)
-	text("consumer", r.Consumer)
-	text("key", r.KeyID)
-	text("service", r.Service)
-	text("version", r.Version)
-	text("method", r.Method)
-	text("tool", string(r.Tool))
+	text("decision", decision, maxAuditText)
+	text("reason", r.Reason, maxAuditText)
+	text("consumer", r.Consumer, maxAuditText)
+	text("key", r.KeyID, maxAuditText)
+	text("service", r.Service, maxAuditText)
+	text("version", r.Version, maxAuditText)
+	text("method", r.Method, maxAuditText)
+	text("tool", string(r.Tool), maxAuditText)
 	b = strconv.AppendInt(append(b, `,"status":`...), int64(r.Status), 10)
 	b = strconv.AppendInt(append(b, `,"bytes":`...), r.Bytes, 10)
-	b = strconv.AppendInt(append(b, `,"microseconds":`...), r.Duration.Microseconds(), 10)
-	if len(r.RequestID) > 0 {
-		b = append(append(b, `,"requestId":`...), r.RequestID...)
-	}
-	text("traceId", r.TraceID)
-	text("client", r.Client)
-	text("detail", r.Detail)
-	if len(r.Arguments) > 0 {
-		b = wire.AppendString(append(b, `,"arguments":`...), r.Arguments)
-	}
+	b = strconv.AppendFloat(append(b, `,"durationMs":`...), float64(r.Duration.Microseconds())/1000, 'f', -1, 64)
+	b = r.appendRequestID(b)
+	text("traceId", r.TraceID, maxAuditText)
+	text("client", r.Client, maxAuditText)
+	text("detail", r.Detail, maxAuditDetail)
+	text("arguments", string(r.Arguments), maxAuditArguments)
 	return append(b, '}')
+}
+
+// appendRequestID adds the id as it came, a number or a string that the scanner has read; as text where it is too long
+// or holds a key.
+func (r *Record) appendRequestID(b []byte) []byte {
+	if len(r.RequestID) == 0 {
+		return b
+	}
+	b = append(b, `,"requestId":`...)
+	if id := string(r.RequestID); printable(id, maxAuditText) != id {
+		return wire.AppendString(b, printable(id, maxAuditText))
+	}
+	return append(b, r.RequestID...)
+}
+
+// traceID is the second field of a traceparent (W3C Trace Context, section 3.2.2.3), empty where it is none.
+func traceID(traceparent string) string {
+	if len(traceparent) < 55 || traceparent[2] != '-' || traceparent[35] != '-' {
+		return ""
+	}
+	id := traceparent[3:35]
+	if strings.Trim(id, "0123456789abcdef") != "" || strings.Trim(id, "0") == "" {
+		return ""
+	}
+	return id
 }

@@ -114,14 +114,6 @@ func (c *call) record() *Record {
 	return r
 }
 
-// traceID is the second field of a traceparent (W3C Trace Context, section 3.2).
-func traceID(traceparent string) string {
-	if len(traceparent) < 35 || traceparent[2] != '-' {
-		return ""
-	}
-	return traceparent[3:35]
-}
-
 // refuse answers with a refusal of the proxy's own and notes why.
 func (c *call) refuse(r wire.Refusal, message string) {
 	c.refuseError(r.Error(c.modern, message))
@@ -146,6 +138,10 @@ func (c *call) deny(r wire.Refusal, reason string) {
 func (c *call) admit() bool {
 	if !c.index.Synced() {
 		c.refuse(wire.NotReady, "")
+		return false
+	}
+	if c.g.options.Audit.refuses() {
+		c.refuse(wire.NotReady, "Not ready: decisions cannot be written to the audit log, without which calls are refused here")
 		return false
 	}
 	if c.g.options.Stale != nil {
