@@ -174,7 +174,8 @@ func (c *Client) Status() Status {
 	return s
 }
 
-// problem records what a person should mend; an empty text says that it was mended. It is logged when it changes.
+// problem records what a person should mend; an empty text says that it was mended. It is logged when it begins, ends
+// or becomes another one.
 func (c *Client) problem(kind, text string) {
 	c.mu.Lock()
 	old := c.problems[kind]
@@ -188,6 +189,9 @@ func (c *Client) problem(kind, text string) {
 	case text == old:
 	case text == "":
 		c.log.Info("nacos problem solved", "was", old)
+	case old != "" && kind == "connection":
+		// Every attempt fails a little differently; one outage is one line.
+		c.log.Debug("nacos problem", "problem", text)
 	default:
 		c.log.Warn("nacos problem", "problem", text)
 	}

@@ -108,8 +108,9 @@ func Main(m *testing.M) int {
 	return m.Run()
 }
 
-// Close ends the shared Nacos, if this process started it.
+// Close ends what this process started: the shared Nacos and the mortal one.
 func Close() {
+	closeMortal()
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.server != nil && shared.server.private {
