@@ -26,8 +26,8 @@ type Backends interface {
 
 // Options of a Catalog.
 type Options struct {
-	Services    int  // how many compiled services are kept
-	DefaultOpen bool // what a service without grants document is
+	Services    int      // how many compiled services are kept
+	DefaultOpen bool     // what a service without grants document is
 	Backends    Backends // nil: none, for those who look at services but do not call them
 	Convert     func(secrets convert.Secrets) convert.Options
 	// ForwardHeaders of clients go to every MCP backend; those that a service adds come on top.
