@@ -47,7 +47,7 @@ nacos: ## start a real Nacos and print its console's URL and login
 
 .PHONY: bench
 bench: ## measure against a baseline in the same run
-	@scripts/bench
+	@scripts/bench $(ARGS)
 
 .PHONY: conformance
 conformance: ## the official MCP conformance suite, direct and through the proxy
