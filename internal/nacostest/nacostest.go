@@ -111,6 +111,7 @@ func Main(m *testing.M) int {
 // Close ends what this process started: the shared Nacos and the mortal one.
 func Close() {
 	closeMortal()
+	defer client.CloseIdleConnections()
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.server != nil && shared.server.private {
