@@ -33,8 +33,9 @@ type AccessCell struct {
 	Why     string `json:"why"`
 }
 
-// Explain gives the table of one service as it stands at now; false if there is no such service.
-func (c *Catalog) Explain(service string, now time.Time) (*AccessTable, bool) {
+// Explain gives the table of one service as it stands at now; false if there is no such service. more are tools to
+// answer for besides those that documents name: what a backend has is not known here.
+func (c *Catalog) Explain(service string, now time.Time, more ...string) (*AccessTable, bool) {
 	x := c.Index()
 	s := x.Service(service)
 	if s == nil {
@@ -46,6 +47,11 @@ func (c *Catalog) Explain(service string, now time.Time) (*AccessTable, bool) {
 	}
 	if s.Latest != nil {
 		t.Tools = append(t.Tools, s.Latest.Tools...)
+	}
+	for _, tool := range more {
+		if !slices.Contains(t.Tools, tool) {
+			t.Tools = append(t.Tools, tool)
+		}
 	}
 	for _, p := range x.Consumers() {
 		t.Consumers = append(t.Consumers, explainConsumer(s.Access, p, t.Tools, now))

@@ -137,7 +137,7 @@ else changed the document meanwhile; 5 the source cannot be reached or does not 
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	config.SourceFlags(root.PersistentFlags())
 	_ = root.RegisterFlagCompletionFunc("source", cobra.FixedCompletions([]string{config.SourceDir, config.SourceNacos}, cobra.ShellCompDirectiveNoFileComp))
-	root.AddCommand(p.serveCommand(), p.checkCommand(), p.servicesCommand(), p.consumersCommand(), p.grantsCommand(), p.statusCommand(), p.versionCommand())
+	root.AddCommand(p.serveCommand(), p.checkCommand(), p.servicesCommand(), p.consumersCommand(), p.grantsCommand(), p.callCommand(), p.statusCommand(), p.versionCommand())
 	return root
 }
 

@@ -96,6 +96,14 @@ func (p *program) completeTools(cmd *cobra.Command, args []string, prefix string
 	})(cmd, args, prefix)
 }
 
+// completeCall completes a service's name, then a tool of it.
+func (p *program) completeCall(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return p.completeServices(cmd, args, prefix)
+	}
+	return p.completeTools(cmd, args, prefix)
+}
+
 // completeKeys completes a consumer's name, then the ids of its keys.
 func (p *program) completeKeys(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	if len(args) == 0 {

@@ -21,7 +21,7 @@ level. A grant at tool level lets it call, and see, the named tools only. Grants
 Each service has a status switch. On (grants enable): only those who were granted something may call. Off (grants
 disable): anybody may, without a key. Without a grants document it stands as access.default of the boot configuration
 says: on, unless changed.`,
-		p.grantsShow(), p.grantsSwitch("enable", "required"), p.grantsSwitch("disable", "disabled"), p.grantsAllow(), p.grantsRevoke())
+		p.grantsShow(), p.grantsExplain(), p.grantsSwitch("enable", "required"), p.grantsSwitch("disable", "disabled"), p.grantsAllow(), p.grantsRevoke())
 }
 
 const grantsHeader = `# Who may call the service of the same name.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -136,7 +137,7 @@ func (p *program) publishOpenAPI(cmd *cobra.Command, im *importing) error {
 		return err
 	}
 	return p.print(out, func() {
-		p.adviseOnCredentials(ctx, docs, r.Document, out)
+		p.adviseOnCredentials(ctx, docs, backendHost(im.name, r.Document), out)
 		p.adviseOnAccess(ctx, docs, cfg, []unlessChanged{e})
 	})
 }
@@ -180,7 +181,7 @@ func (p *program) sayImport(say func(string, ...any), out imported) {
 }
 
 // adviseOnCredentials says which document the backend's credentials belong into, unless it is there.
-func (p *program) adviseOnCredentials(ctx context.Context, d *documents, document []byte, out imported) {
+func (p *program) adviseOnCredentials(ctx context.Context, d *documents, host string, out imported) {
 	if len(out.Credentials) == 0 {
 		return
 	}
@@ -205,7 +206,7 @@ func (p *program) adviseOnCredentials(ctx context.Context, d *documents, documen
 	} else {
 		p.say("The backend wants credentials: create %s with", doc.Key)
 		p.say("  services: [%s]", out.Service)
-		p.say("  hosts: [%s]", backendHost(out.Service, document))
+		p.say("  hosts: [%s]", host)
 		p.say("  values:")
 	}
 	for _, c := range missing {
@@ -221,6 +222,18 @@ func backendHost(name string, document []byte) string {
 		}
 	}
 	return "…"
+}
+
+// endpointHost is the same of an endpoint that Nacos is given directly.
+func endpointHost(endpoint []byte) string {
+	var e struct{ Data struct{ Address string } }
+	if json.Unmarshal(endpoint, &e) != nil || e.Data.Address == "" {
+		return "…"
+	}
+	if strings.Contains(e.Data.Address, ":") {
+		return "'[" + e.Data.Address + "]'"
+	}
+	return e.Data.Address
 }
 
 // adminAPI is what sends requests to Nacos's own admin API.
@@ -269,7 +282,7 @@ func (p *program) publishRegistry(cmd *cobra.Command, im *importing, content []b
 	}
 	return p.print(out, func() {
 		p.say("%s: %s, as %s; the Nacos console shows it under MCP", im.name, out.Action, im.version)
-		p.adviseOnCredentials(ctx, docs, nil, out)
+		p.adviseOnCredentials(ctx, docs, endpointHost(r.EndpointSpecification), out)
 		p.adviseOnAccess(ctx, docs, cfg, []unlessChanged{{before: own}})
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/admin"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
 func (p *program) statusCommand() *cobra.Command {
@@ -27,7 +28,7 @@ there is one, is NMP_ADMIN_TOKEN. Exits 1 if the proxy is not ready.`,
 			if err != nil {
 				return err
 			}
-			raw, err := askStatus(cmd.Context(), cfg)
+			raw, err := askAdmin(cmd.Context(), cfg, "/status")
 			if err != nil {
 				return err
 			}
@@ -46,7 +47,8 @@ there is one, is NMP_ADMIN_TOKEN. Exits 1 if the proxy is not ready.`,
 	}
 }
 
-func askStatus(ctx context.Context, cfg config.Config) ([]byte, error) {
+// askAdmin asks a running proxy at its admin address; path may have a query.
+func askAdmin(ctx context.Context, cfg config.Config, path string) ([]byte, error) {
 	host, port, err := net.SplitHostPort(cfg.Admin.Listen)
 	if err != nil {
 		return nil, err
@@ -54,7 +56,7 @@ func askStatus(ctx context.Context, cfg config.Config) ([]byte, error) {
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	url := "http://" + net.JoinHostPort(host, port) + "/status"
+	url := "http://" + net.JoinHostPort(host, port) + path
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -64,7 +66,9 @@ func askStatus(ctx context.Context, cfg config.Config) ([]byte, error) {
 	if cfg.Admin.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+string(cfg.Admin.Token))
 	}
-	resp, err := http.DefaultClient.Do(req)
+	client := &http.Client{Transport: &http.Transport{}} // no proxy, as the token is for this address only
+	defer client.CloseIdleConnections()
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, fail(exitUnavailable, "ask a proxy: %w (is it running, and is admin.listen right?)", err)
 	}
@@ -75,6 +79,8 @@ func askStatus(ctx context.Context, cfg config.Config) ([]byte, error) {
 		return nil, fail(exitUnavailable, "read %s: %w", url, err)
 	case resp.StatusCode == http.StatusUnauthorized:
 		return nil, fail(exitUnavailable, "%s wants a token: set NMP_ADMIN_TOKEN to the proxy's admin.token", url)
+	case resp.StatusCode == http.StatusNotFound && resp.Header.Get("Content-Type") == "application/json":
+		return nil, fmt.Errorf("%s: %w", url, nacos.ErrNotFound)
 	case resp.StatusCode != http.StatusOK:
 		return nil, fail(exitUnavailable, "%s answers %s: is that a proxy?", url, resp.Status)
 	}
