@@ -42,6 +42,7 @@ type Tool struct {
 	open    bool // arguments that are not declared are allowed, and go where argsTo* says
 	input   *schema
 	quick   *quickCheck // nil where only input can tell
+	params  []paramHeader
 
 	method   string // empty: the tool answers without a backend
 	url      urlPlan
@@ -128,6 +129,7 @@ func (c *toolCompiler) compile(config *configuration) {
 		data: config, secrets: c.options.Secrets, budget: c.options.Budget,
 	}
 	c.schemas()
+	c.paramHeaders()
 	c.declare()
 	c.request()
 	c.securities()

@@ -13,7 +13,6 @@ import (
 	"time"
 )
 
-
 // plainSSE is a client of the 2024-11-05 transport that does no more than the transport says.
 type plainSSE struct {
 	t        *testing.T

@@ -195,6 +195,12 @@ func (c *call) callTool() {
 		c.unknownTool(tool != nil && !granted)
 		return
 	}
+	if c.modern {
+		if err := tool.ParamsDiffer(c.env.Arguments, c.r.Header, wire.DecodeHeaderName); err != nil {
+			c.refuse(wire.HeaderMismatch, "Header mismatch: "+err.Error())
+			return
+		}
+	}
 	ctx := c.r.Context()
 	if c.session != nil {
 		var done func()

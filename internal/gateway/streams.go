@@ -119,8 +119,10 @@ func (c *call) stream() {
 	case c.session == nil:
 		c.refuse(wire.MethodNotAllowed, "")
 	case c.r.Method == http.MethodDelete:
-		c.status = http.StatusOK
-		c.w.WriteHeader(http.StatusOK)
+		// The session's state is in its id: nothing is held that could be ended, and no replica could tell the others.
+		// 405 says that clients do not end sessions here (2025-11-25, Transports, Session Management).
+		c.w.Header().Set("Allow", "POST, GET")
+		c.refuse(wire.MethodNotAllowed, "Sessions of this service need not be ended")
 	default:
 		x := c.exchange()
 		c.carried(c.g.options.Relay.Idle(c.w, c.r, &x, nil, nil))

@@ -1,0 +1,217 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/nacostest"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
+)
+
+// console is Nacos's own console in a real browser, worked by scripts/console/drive.cjs.
+type console struct {
+	namespace string
+	in        *json.Encoder
+	out       *bufio.Scanner
+}
+
+// job is one thing to do in the console; drive.cjs says what there is.
+type job struct {
+	Do        string `json:"do"`
+	Namespace string `json:"namespace,omitempty"`
+	Group     string `json:"group,omitempty"`
+	DataID    string `json:"dataId,omitempty"`
+	Content   string `json:"content,omitempty"`
+}
+
+// done is what came of a job; the instants are Unix milliseconds.
+type done struct {
+	Clicked int64
+	Saved   int64
+	Error   string
+}
+
+// noBrowser is the exit code of scripts/console/browse where there is none to be had.
+const noBrowser = 69
+
+// openConsole starts a browser, which ends with the test, and logs in. CONSOLE_PICTURES in the environment names a
+// directory for pictures of what was done.
+func openConsole(t *testing.T, server *nacostest.Server, namespace string) *console {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, "../../scripts/console/browse")
+	cmd.Env = append(os.Environ(), "CONSOLE_URL="+server.ConsoleURL, "CONSOLE_USER="+server.User, "CONSOLE_PASSWORD="+server.Password)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // ends the browser too
+	cmd.WaitDelay = 10 * time.Second
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c := &console{namespace: namespace, in: json.NewEncoder(stdin), out: bufio.NewScanner(stdout)}
+	first, err := c.do(job{Do: "login"})
+	if errors.Is(err, io.EOF) { // ended without an answer
+		cancel()
+		var exit *exec.ExitError
+		if errors.As(cmd.Wait(), &exit) && exit.ExitCode() == noBrowser {
+			t.Skipf("needs a browser: %s", stderr.String())
+		}
+		t.Fatalf("start browser: %s", stderr.String())
+	}
+	t.Cleanup(func() {
+		_ = stdin.Close()
+		giveUp := time.AfterFunc(20*time.Second, cancel)
+		defer giveUp.Stop()
+		defer cancel()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("browser: %v\n%s", err, stderr.String())
+		}
+	})
+	if err != nil || first.Error != "" {
+		t.Fatalf("log in to the console: %v %s", err, first.Error)
+	}
+	return c
+}
+
+// do has one job done; the error is io.EOF if the browser has ended.
+func (c *console) do(j job) (done, error) {
+	var d done
+	if err := c.in.Encode(j); err != nil {
+		return d, io.EOF // the pipe is broken
+	}
+	if !c.out.Scan() {
+		return d, io.EOF
+	}
+	return d, json.Unmarshal(c.out.Bytes(), &d)
+}
+
+// create makes a configuration and shows that Nacos holds the very bytes.
+func (c *console) create(t *testing.T, s *source, group, dataID, content string) {
+	t.Helper()
+	d, err := c.do(job{"create", c.namespace, group, dataID, content})
+	if err != nil || d.Error != "" {
+		t.Fatalf("create %s/%s in the console: %v %s", group, dataID, err, d.Error)
+	}
+	eventually(t, 10*time.Second, group+"/"+dataID+" is what was pasted", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		doc, err := s.Get(ctx, nacos.Key{Group: group, DataID: dataID})
+		return err == nil && string(doc.Content) == content
+	})
+}
+
+// edit changes a configuration and tells how long after the click holds first held. It may not hold before.
+func (c *console) edit(t *testing.T, group, dataID, content, what string, holds func() bool) time.Duration {
+	t.Helper()
+	if holds() {
+		t.Fatalf("before the edit: %s", what)
+	}
+	type result struct {
+		done
+		err error
+	}
+	finished := make(chan result, 1)
+	go func() {
+		d, err := c.do(job{"edit", c.namespace, group, dataID, content})
+		finished <- result{d, err}
+	}()
+	eventually(t, 3*time.Minute, what, func() bool {
+		select {
+		case r := <-finished: // waits for the effect only once more: see below
+			finished <- r
+			if r.err != nil || r.Error != "" {
+				t.Fatalf("edit %s/%s in the console: %v %s", group, dataID, r.err, r.Error)
+			}
+			if time.Since(time.UnixMilli(r.Saved)) > 20*time.Second {
+				t.Fatalf("20 s after the edit not yet: %s", what)
+			}
+		default:
+		}
+		return holds()
+	})
+	seen := time.Now()
+	r := <-finished
+	if r.err != nil || r.Error != "" {
+		t.Fatalf("edit %s/%s in the console: %v %s", group, dataID, r.err, r.Error)
+	}
+	took := seen.Sub(time.UnixMilli(r.Clicked))
+	t.Logf("%s %s after the click (saved %d ms after it)", what, took.Round(time.Millisecond), r.Saved-r.Clicked)
+	if took < 0 {
+		t.Errorf("%s %s before the click: the console had no part in it", what, -took)
+	}
+	return took
+}
+
+// TestConsoleEditsHoldWithinASecond has a real browser create a service, a consumer and its grants in Nacos's real
+// console as the README says, and then let the consumer in and out by editing the grants.
+func TestConsoleEditsHoldWithinASecond(t *testing.T) {
+	s, server, namespace := realNacos(t)
+	browser := openConsole(t, server, namespace)
+	api := newRecorder(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"id":7,"name":"Rex","status":"available","category":{"name":"dog"},"tags":[{"name":"young"}]}`)
+	})
+	p := start(t, s, func(c *config.Config) { c.Credentials.Groups = []string{"proxy-credentials"} }).ready()
+
+	example, err := os.ReadFile(filepath.Join("..", "..", "examples", "registry", "config", "proxy-services", "petstore.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := strings.ReplaceAll(string(example), "http://127.0.0.1:8810", api.URL)
+	if service == string(example) {
+		t.Fatal("the example's backend is not where this test expects it")
+	}
+	browser.create(t, s, "proxy-services", "petstore.yaml", service)
+	browser.create(t, s, "proxy-consumers", "alice.yaml", consumer(aliceKey))
+	browser.create(t, s, "proxy-credentials", "petstore.yaml", "apiKey: demo\n")
+	alice := p.client("petstore", aliceKey)
+	eventually(t, 20*time.Second, "alice is known and refused", func() bool { return alice.list().Status == http.StatusForbidden })
+
+	const nobody = "# Who may call what. Edited by people.\ntools: {}\n"
+	const granted = "# Who may call what. Edited by people.\ntools:\n  get_pet: [alice]\n"
+	browser.create(t, s, "proxy-grants", "petstore.yaml", nobody)
+	in := func() bool { return alice.list().Status == http.StatusOK }
+	out := func() bool { return alice.list().Status == http.StatusForbidden }
+	var took []time.Duration
+	for range 3 {
+		took = append(took, browser.edit(t, "proxy-grants", "petstore.yaml", granted, "alice is let in", in))
+		if diff := cmp.Diff([]string{"get_pet"}, alice.list().tools()); diff != "" {
+			t.Errorf("alice's tools (-want +got):\n%s", diff)
+		}
+		if a := alice.call("get_pet", `{"petId":7}`); !strings.Contains(a.text(), "Rex") {
+			t.Errorf("call: %d %s", a.Status, a.Body)
+		}
+		took = append(took, browser.edit(t, "proxy-grants", "petstore.yaml", nobody, "alice is refused", out))
+	}
+	// The median, because the browser, Nacos and the proxy may have to share two processors with other tests.
+	slices.Sort(took)
+	if median := took[len(took)/2]; median > time.Second {
+		t.Errorf("half of the edits took longer than %s to hold: %v", median, took)
+	}
+	if a := alice.call("get_pet", `{"petId":7}`); a.Status != http.StatusForbidden {
+		t.Errorf("call after the grant was taken away: %d %s", a.Status, a.Body)
+	}
+}

@@ -1,0 +1,235 @@
+package e2e
+
+import (
+	"crypto/md5"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/faultproxy"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
+)
+
+// page reads a page of the admin listener.
+func (p *proxy) page(path string) string {
+	p.t.Helper()
+	resp, err := http.Get("http://" + p.AdminAddr().String() + path)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestA06_DiskFullHarmsNothingElse has the system refuse to write the store's file, as a full disk would, while the proxy
+// runs: edits hold all the same, /status and the metric say so, and what was missed is written when there is room. Seen
+// red with the metric constant, and with a failed batch dropped instead of kept.
+func TestA06_DiskFullHarmsNothingElse(t *testing.T) {
+	s := directory(t)
+	api := newRecorder(t, shop)
+	s.put(t, "proxy-services", "edited.yaml", ownService(api.URL, "one", "v1"))
+	s.put(t, "proxy-consumers", "alice.yaml", consumer(aliceKey))
+	s.put(t, "proxy-grants", "edited.yaml", "consumers: [alice]\n")
+	state := t.TempDir()
+	kept := func(c *config.Config) { c.State.Path = state }
+	p := start(t, s, kept).ready()
+	text := func() string { return p.client("edited", aliceKey).call("one", "{}").text() }
+	eventually(t, 5*time.Second, "served", func() bool { return text() == "v1" })
+	failing := func() string {
+		b, _ := json.Marshal(p.status().Store)
+		var st struct{ Failing string }
+		_ = json.Unmarshal(b, &st)
+		return st.Failing
+	}
+	gauge := func(value string) bool { return strings.Contains(p.page("/metrics"), "\nnmp_store_failing "+value+"\n") }
+	if failing() != "" || !gauge("0") {
+		t.Fatalf("the store fails already: %q", failing())
+	}
+	free := fullDisk(t)
+	s.put(t, "proxy-services", "edited.yaml", ownService(api.URL, "one", "v2"))
+	within(t, "an edit with the disk full", func() bool { return text() == "v2" })
+	eventually(t, 10*time.Second, "/status says so", func() bool { return failing() != "" })
+	t.Logf("/status: %s", failing())
+	if !gauge("1") {
+		t.Error("the metric does not say so")
+	}
+	if n := strings.Count(p.log.String(), "store cannot be written"); n != 1 {
+		t.Errorf("logged %d times", n)
+	}
+	s.put(t, "proxy-grants", "edited.yaml", "consumers: []\n")
+	within(t, "a revocation with the disk full", func() bool { return p.client("edited", aliceKey).list().Status == 403 })
+	s.put(t, "proxy-grants", "edited.yaml", "consumers: [alice]\n")
+	within(t, "a grant with the disk full", func() bool { return text() == "v2" })
+	free()
+	eventually(t, 40*time.Second, "written again", func() bool { return failing() == "" && gauge("0") })
+	if err := p.Drain(); err != nil {
+		t.Fatal(err)
+	}
+	// A fresh start finds in the store what could not be written at first.
+	p = start(t, s, kept, func(c *config.Config) { c.Log.Level = "debug" }).ready()
+	if got := text(); got != "v2" {
+		t.Errorf("after the restart: %q", got)
+	}
+}
+
+// fullDisk has every write beyond the first 4 kB of a file fail until free is called: documents fit, the store does not.
+func fullDisk(t *testing.T) (free func()) {
+	t.Helper()
+	signal.Ignore(syscall.SIGXFSZ)
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+		t.Skipf("needs a limit on file sizes: %v", err)
+	}
+	limit := before
+	limit.Cur = 4096
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		t.Skipf("needs a limit on file sizes: %v", err)
+	}
+	free = func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+			t.Fatalf("lift the limit on file sizes: %v", err)
+		}
+	}
+	t.Cleanup(free)
+	return free
+}
+
+// document gives what /status says of a document.
+func (p *proxy) document(group, dataID string) catalog.DocumentStatus {
+	p.t.Helper()
+	for _, d := range p.status().Documents {
+		if d.Group == group && d.DataID == dataID {
+			return d
+		}
+	}
+	return catalog.DocumentStatus{}
+}
+
+// TestA07_MalformedDocumentHarmsNothingElse publishes a bad version of one document on the real Nacos. Seen red with a
+// rejected document taken out of the Index, and with the store given rejected versions, too.
+func TestA07_MalformedDocumentHarmsNothingElse(t *testing.T) {
+	s, server, _ := realNacos(t)
+	api := newRecorder(t, shop)
+	s.put(t, "proxy-services", "bad.yaml", ownService(api.URL, "one", "v1"))
+	s.put(t, "proxy-services", "sibling.yaml", ownService(api.URL, "one", "v1"))
+	s.put(t, "proxy-consumers", "alice.yaml", consumer(aliceKey))
+	s.put(t, "proxy-grants", "bad.yaml", "consumers: [alice]\n")
+	s.put(t, "proxy-grants", "sibling.yaml", "consumers: [alice]\n")
+	pair := faultproxy.NewPair(t, server.Addr)
+	state := t.TempDir()
+	kept := func(c *config.Config) { c.State.Path = state }
+	p := start(t, s, through(pair), kept).ready()
+	text := func(service string) string { return p.client(service, aliceKey).call("one", "{}").text() }
+	if text("bad") != "v1" || text("sibling") != "v1" {
+		t.Fatal("not served before")
+	}
+	const malformed = "upstream: {url: \"http://127.0.0.1:1\"}\ntools:\n  - name: one\n    requestTemplat: {url: /, method: GET}\n"
+	sum := md5.Sum([]byte(malformed))
+	digest := hex.EncodeToString(sum[:])
+	published := time.Now()
+	s.put(t, "proxy-services", "bad.yaml", malformed)
+	check := func(when string) {
+		t.Helper()
+		if got := text("bad"); got != "v1" {
+			t.Errorf("%s: the previous version is not served: %q", when, got)
+		}
+		d := p.document("proxy-services", "bad.yaml")
+		if d.State != catalog.Rejected || d.MD5 != digest || d.Line != 4 || !strings.Contains(d.Error, "requestTemplat") ||
+			len(d.Faults) == 0 || d.Faults[0].Field == "" || d.Since.Before(published) || d.Since.After(time.Now()) {
+			t.Errorf("%s: /status: %+v, want %s rejected at line 4", when, d, digest)
+		}
+	}
+	eventually(t, 5*time.Second, "/status names it", func() bool { return p.document("proxy-services", "bad.yaml").MD5 == digest })
+	check("at once")
+	s.put(t, "proxy-services", "sibling.yaml", ownService(api.URL, "one", "v2"))
+	within(t, "a sibling is updated", func() bool { return text("sibling") == "v2" })
+
+	pair.Reset() // everything is listened to and listed anew
+	time.Sleep(4 * time.Second)
+	check("after the connection was lost")
+	s.put(t, "proxy-services", "bad.yaml", malformed)
+	time.Sleep(time.Second)
+	check("published again")
+	since := p.document("proxy-services", "bad.yaml").Since
+	rejected := func() int { return strings.Count(p.log.String(), "document rejected") }
+	if n := rejected(); n != 1 {
+		t.Errorf("logged %d times", n)
+	}
+	if err := p.Drain(); err != nil {
+		t.Fatal(err)
+	}
+	p = start(t, s, through(pair), kept).ready()
+	eventually(t, 5*time.Second, "/status names it again", func() bool { return p.document("proxy-services", "bad.yaml").MD5 == digest })
+	check("after a restart")
+	if got := p.document("proxy-services", "bad.yaml").Since; !got.Equal(since) {
+		t.Errorf("rejected since %s, before the restart since %s", got, since)
+	}
+	if err := p.Drain(); err != nil {
+		t.Fatal(err)
+	}
+	away(pair)
+	p = start(t, s, through(pair), kept).ready()
+	check("after a restart without Nacos")
+	pair.Set(faultproxy.Pass)
+	eventually(t, 10*time.Second, "Nacos is back", p.connected)
+	s.put(t, "proxy-services", "bad.yaml", ownService(api.URL, "one", "v3"))
+	within(t, "a mended version is served", func() bool { return text("bad") == "v3" })
+	if n := rejected(); n > 1 {
+		t.Errorf("logged %d times after the restart", n)
+	}
+}
+
+// TestA08_DeletionsTakeEffectOnNacos deletes documents of every kind, in Nacos's own ways, and the last instance. Seen
+// red with deletions left to lists, and with an empty list of instances taken for a fault.
+func TestA08_DeletionsTakeEffectOnNacos(t *testing.T) {
+	s, server, namespace := realNacos(t)
+	api, backend := fourKindsOnNacos(t, s, server, namespace)
+	openToAlice(t, s)
+	ref := nacos.ServiceRef{Group: "DEFAULT_GROUP", Service: "shop"}
+	s.instance(t, ref.Group, ref.Service, api.address())
+	s.put(t, "proxy-services", "named.yaml", "upstream: {service: {name: shop}}\ntools:\n  - name: get_item\n    description: d\n    args: [{name: id, type: integer, position: path}]\n    requestTemplate: {url: \"/items/{id}\", method: GET}\n    responseTemplate: {body: \"{{.name}} costs {{.price}}\"}\n")
+	s.put(t, "proxy-grants", "named.yaml", "consumers: [alice]\n")
+	p := start(t, s).ready()
+	p.calls("before")
+	list := func(service string) int { return p.client(service, aliceKey).list().Status }
+	call := func() answer { return p.client("named", aliceKey).call("get_item", `{"id":7}`) }
+	if a := call(); a.text() != "Lamp costs 12.50" {
+		t.Fatalf("by name, before: %d %s", a.Status, a.Body)
+	}
+	_ = backend
+
+	host, port := splitAddress(t, api.address())
+	if err := s.Deregister(t.Context(), ref, nacos.Instance{Host: host, Port: port}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "the last instance is gone", func() bool { return call().text() != "Lamp costs 12.50" })
+	if a := call(); !strings.Contains(a.Body, "no healthy instance") && !strings.Contains(a.Body, "no instance") {
+		t.Errorf("without instance: %d %s", a.Status, a.Body)
+	}
+	s.instance(t, ref.Group, ref.Service, api.address())
+	eventually(t, 10*time.Second, "an instance is back", func() bool { return call().text() == "Lamp costs 12.50" })
+
+	s.remove(t, "proxy-grants", "tools.yaml")
+	within(t, "a deleted grants document", func() bool { return list("tools") == 403 })
+	s.remove(t, "proxy-services", "store.yaml")
+	within(t, "a deleted service", func() bool { return list("store") == 403 && p.document("proxy-services", "store.yaml").DataID == "" })
+	server.MustAdmin(t, http.MethodDelete, "/nacos/v3/admin/ai/mcp", map[string][]string{"namespaceId": {namespace}, "mcpName": {"regstore"}}, nil)
+	within(t, "a service deleted from the registry", func() bool { return list("regstore") == 403 })
+	if got := list("named"); got != 200 {
+		t.Errorf("another service: %d", got)
+	}
+	s.remove(t, "proxy-consumers", "alice.yaml")
+	within(t, "a deleted consumer", func() bool { return list("named") == 401 })
+}
