@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/access"
@@ -246,13 +247,25 @@ func (c *call) refuseScan(err error) {
 	c.refuseError(e)
 }
 
+// isJSON tells whether a body of this Content-Type is JSON as the scan reads it: in UTF-8. A charset that a backend might
+// heed, or a second type, would make it another message there. None at all is taken for JSON.
+func isJSON(values []string) bool {
+	switch {
+	case len(values) == 0 || len(values) == 1 && (values[0] == "application/json" || values[0] == ""):
+		return true
+	case len(values) > 1:
+		return false
+	}
+	media, params, err := mime.ParseMediaType(values[0])
+	charset, ok := params["charset"]
+	return err == nil && media == "application/json" && (!ok || strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8"))
+}
+
 // readBody reads the request's body within its limits of size and time.
 func (c *call) readBody() bool {
-	if ct := c.r.Header.Get(contentTypeKey); ct != "" && ct != "application/json" {
-		if media, _, err := mime.ParseMediaType(ct); err != nil || media != "application/json" {
-			c.refuse(wire.UnsupportedMedia, "")
-			return false
-		}
+	if !isJSON(c.r.Header[contentTypeKey]) {
+		c.refuse(wire.UnsupportedMedia, "")
+		return false
 	}
 	limit := c.g.options.RequestBody
 	if c.r.ContentLength > limit {

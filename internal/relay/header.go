@@ -44,10 +44,31 @@ func requestHeader(req *http.Request, x *Exchange) http.Header {
 			out.Del(strings.TrimSpace(name))
 		}
 	}
+	if req.Method == http.MethodPost {
+		// What was scanned and decided on is JSON in UTF-8. Another charset (body-parser takes UTF-7) would make it another
+		// message to the backend.
+		out["Content-Type"] = jsonType
+	}
+	if x.Restricted {
+		unrouted(out, x.Env)
+	}
 	if x.Strip != nil {
 		x.Strip(out)
 	}
 	return out
+}
+
+var jsonType = []string{"application/json"}
+
+// unrouted leaves out the headers by which a backend may choose a tool where the body chooses none. Where it does, the two
+// were found to agree (wire.HeadersDiffer).
+func unrouted(h http.Header, e *wire.Envelope) {
+	if e == nil || e.Kind == wire.Response {
+		delete(h, wire.HeaderMethod)
+	}
+	if e == nil || wire.Named(e.Method) == "" {
+		delete(h, wire.HeaderName)
+	}
 }
 
 // outgoing makes the request to the backend as far as it is the same for both transports.

@@ -25,6 +25,7 @@ var tricks = []struct {
 	{"escaped value", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"\u0064enied"}}`, ""},
 	{"underscore in name", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"allowed","na_me":"denied"}}`, "names in params"},
 	{"NUL behind name", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"allowed","name\u0000":"denied"}}`, "names in params"},
+	{"text behind a NUL behind name", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"allowed","name\u0000x":"denied"}}`, "names in params"},
 	{"NUL in the value", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"denied\u0000allowed"}}`, "without NUL"},
 	{"method twice", `{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call","params":{"name":"denied"}}`, "names of a message"},
 	{"case variant of method", `{"jsonrpc":"2.0","id":1,"method":"tools/call","METHOD":"ping","params":{"name":"denied"}}`, "names of a message"},

@@ -74,7 +74,7 @@ func fold(buf *[maxFolded]byte, name []byte) ([]byte, bool) {
 		case 'A' <= c && c <= 'Z':
 			c |= 0x20
 		case c == '_' || c == '-' || c <= ' ':
-			continue // a NUL ends the name for decoders over C strings; others trim
+			continue // some trim; names with a NUL do not get here
 		}
 		if n == maxFolded {
 			return nil, false

@@ -193,12 +193,12 @@ func refFold(s string) string {
 	return out.String()
 }
 
-// refFields gives an object's members by name, or an error for duplicates, variants and lone surrogates among names.
+// refFields gives an object's members by name, or an error for duplicates, variants, lone surrogates and NULs among names.
 func refFields(n refNode, names []string) (map[string]refNode, error) {
 	out := map[string]refNode{}
 	for _, m := range n.members {
 		name := m.name.text
-		if m.name.lone {
+		if m.name.lone || strings.ContainsRune(name, 0) {
 			return nil, errRef
 		}
 		if slices.Contains(names, name) {

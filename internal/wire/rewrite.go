@@ -170,7 +170,7 @@ func (p *splicer) member(i int, names func([]byte) string) (value int, name, var
 	if escaped {
 		raw, ok = appendDecoded(p.name[:0], raw)
 	}
-	if !ok {
+	if !ok || escaped && slices.Contains(raw, 0) {
 		return p.colon(end), "", "?" // decoders disagree on what it says
 	}
 	if name = names(raw); name == "" {

@@ -1,6 +1,9 @@
 package wire
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // level is a place whose names we read: the envelope, its params, their _meta.
 type level int
@@ -89,7 +92,7 @@ func (s *scanner) field(i int, at level) (int, field) {
 	if escaped {
 		mark := len(s.e.scratch)
 		decoded, ok := appendDecoded(s.e.scratch, name)
-		if !ok {
+		if !ok || bytes.IndexByte(decoded[mark:], 0) >= 0 { // C strings end at a NUL: "name\u0000x" is a name to them
 			s.refuse(namesError(at))
 			s.idDoubt = s.idDoubt || at == levelEnvelope
 		}
