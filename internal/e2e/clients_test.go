@@ -183,26 +183,26 @@ func checkMatrix(t *testing.T, c realClient, p *proxy, backends []backend) {
 	if c.transport == "sse" {
 		path = "/sse/"
 	}
-	var jobs []job
+	var visits []visit
 	for _, b := range backends {
 		var steps []step
 		for _, k := range b.checks {
 			steps = append(steps, k.step)
 		}
-		through := job{Client: c.client, Mode: c.mode, Transport: c.transport, URL: p.URL + path + b.service, Key: aliceKey, Steps: steps}
+		through := visit{Client: c.client, Mode: c.mode, Transport: c.transport, URL: p.URL + path + b.service, Key: aliceKey, Steps: steps}
 		bob := through
 		bob.Key, bob.Steps = bobKey, bobSteps(b)
-		jobs = append(jobs, through, bob)
+		visits = append(visits, through, bob)
 		if b.direct != "" {
 			direct := through
 			direct.URL, direct.Key, direct.Transport = b.direct, "none", "streamable"
 			if b.sse {
 				direct.Transport = "sse"
 			}
-			jobs = append(jobs, direct)
+			visits = append(visits, direct)
 		}
 	}
-	saw := runJobs(t, jobs, c.program...)
+	saw := runVisits(t, visits, c.program...)
 	for _, b := range backends {
 		through, bob := saw[0], saw[1]
 		saw = saw[2:]

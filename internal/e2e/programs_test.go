@@ -131,14 +131,14 @@ func fixture(t testing.TB, bin string, args ...string) string {
 	return address
 }
 
-// step is something that a client does; job is a connection with its steps. The programs in testdata/clients read them.
+// step is something that a client does; visit is a connection with its steps. The programs in testdata/clients read them.
 type step struct {
 	Op        string         `json:"op"` // tools, call, resources, templates, read, prompts or prompt
 	Name      string         `json:"name,omitempty"`
 	Arguments map[string]any `json:"arguments,omitempty"`
 }
 
-type job struct {
+type visit struct {
 	Client    string `json:"client"`    // v1 or v2, of TypeScript
 	Mode      string `json:"mode"`      // auto or legacy
 	Transport string `json:"transport"` // streamable or sse
@@ -160,16 +160,16 @@ type outcome struct {
 	Message  string   `json:"message"`
 }
 
-// runJobs lets one client process go through jobs, one after the other.
-func runJobs(t testing.TB, jobs []job, program ...string) [][]outcome {
+// runVisits lets one client process go through visits, one after the other.
+func runVisits(t testing.TB, visits []visit, program ...string) [][]outcome {
 	t.Helper()
-	arg, err := json.Marshal(jobs)
+	arg, err := json.Marshal(visits)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var outcomes [][]outcome
 	out := runClient(t, append(program, string(arg))...)
-	if err := json.Unmarshal([]byte(out), &outcomes); err != nil || len(outcomes) != len(jobs) {
+	if err := json.Unmarshal([]byte(out), &outcomes); err != nil || len(outcomes) != len(visits) {
 		t.Fatalf("read what the client saw: %v: %s", err, out)
 	}
 	return outcomes

@@ -1,4 +1,4 @@
-"""Runs jobs with the official Python client: see typescript.mjs for what goes in and out."""
+"""Runs visits with the official Python client: see typescript.mjs for what goes in and out."""
 
 import json
 import sys
