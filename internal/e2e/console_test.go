@@ -144,8 +144,12 @@ func (c *console) edit(t *testing.T, group, dataID, content, what string, holds 
 		}
 	}
 	eventually(t, 3*time.Minute, what, func() bool {
-		if ended() && (err != nil || answer.Error != "") {
+		switch {
+		case !ended():
+		case err != nil || answer.Error != "":
 			t.Fatalf("edit %s/%s in the console: %v %s", group, dataID, err, answer.Error)
+		case time.Since(time.UnixMilli(answer.Saved)) > 15*time.Second:
+			t.Fatalf("not within 15 s of the edit: %s", what)
 		}
 		return holds()
 	})
