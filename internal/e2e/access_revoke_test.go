@@ -143,7 +143,9 @@ func TestA17_WhatIsRevokedEndsWithinASecond(t *testing.T) {
 		{"key disabled", nil, func() {
 			s.put(t, "proxy-consumers", "alice.yaml", "keys:\n  - {id: k1, enabled: false, sha256: "+digest(aliceKey)+"}\n"+spare)
 		}, 401, key("spare")},
-		{"consumer disabled", nil, func() { s.put(t, "proxy-consumers", "alice.yaml", "enabled: false\n"+strings.TrimPrefix(twoKeys, "enabled: true\n")) }, 401, bobKey},
+		{"consumer disabled", nil, func() {
+			s.put(t, "proxy-consumers", "alice.yaml", "enabled: false\n"+strings.TrimPrefix(twoKeys, "enabled: true\n"))
+		}, 401, bobKey},
 		{"consumer removed", nil, func() { s.remove(t, "proxy-consumers", "alice.yaml") }, 401, bobKey},
 		{"switch on again", func() { grantAll("auth: disabled\nconsumers: [bob]\n") }, func() { grantAll("auth: required\nconsumers: [bob]\n") }, 403, ""},
 		{"grants document broken while the switch was off", func() { grantAll("auth: disabled\n") }, func() { grantAll("auth: disabled\nconsumer: [bob]\n") }, 403, ""},

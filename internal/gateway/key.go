@@ -120,33 +120,40 @@ func digest(key string) [32]byte {
 	return sha256.Sum256(unsafe.Slice(unsafe.StringData(key), len(key)))
 }
 
-// strip removes from h what stood where the caller may present a key, whether or not it was one, and everything that
-// looks like a key of ours.
+// strip removes from h what stands where the caller may present a key, whether or not it is one, what is a key of anybody's
+// where somebody may present one, and everything that looks like a key of ours.
 func (g *Gateway) strip(h http.Header, c *registry.Consumer, x *catalog.Index) {
-	remove := func(sources []registry.KeySource) {
-		for _, s := range sources {
-			if s.Bearer {
-				h.Del("Authorization")
-			} else if s.Header != "" {
-				delete(h, s.Header)
-			}
-		}
-	}
-	switch {
-	case c == nil:
-		remove(g.options.Sources)
-		remove(x.KeySources())
-	case len(c.Sources) > 0:
-		remove(c.Sources)
-	default:
-		remove(g.options.Sources)
-	}
-	h.Del("X-Higress-Mcpserver-Config")
+	delete(h, "X-Higress-Mcpserver-Config")
 	for name, values := range h {
-		if slices.ContainsFunc(values, holdsKey) {
+		if g.mayHoldKey(name, values, c, x) {
 			delete(h, name)
 		}
 	}
+}
+
+func (g *Gateway) mayHoldKey(name string, values []string, c *registry.Consumer, x *catalog.Index) bool {
+	if slices.ContainsFunc(values, holdsKey) {
+		return true
+	}
+	if strings.Contains(name, "_") { // CGI, WSGI and the like read X_API_KEY and X-API-Key as one
+		name = http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
+	}
+	here := func(s registry.KeySource) bool { return s.Bearer && name == "Authorization" || s.Header != "" && s.Header == name }
+	if c != nil && len(c.Sources) > 0 && slices.ContainsFunc(c.Sources, here) {
+		return true
+	}
+	if !slices.ContainsFunc(g.options.Sources, here) && !slices.ContainsFunc(x.KeySources(), here) {
+		return false
+	}
+	// Not a place of this caller's: it may be its own credential for the backend.
+	elsewhere := c != nil && (len(c.Sources) > 0 || !slices.ContainsFunc(g.options.Sources, here))
+	return !elsewhere || slices.ContainsFunc(values, func(v string) bool {
+		if token, ok := bearer(v); ok {
+			v = token
+		}
+		_, known := x.Holder(digest(textproto.TrimString(v)))
+		return known
+	})
 }
 
 func holdsKey(v string) bool { return strings.Contains(v, keyPrefix) }
