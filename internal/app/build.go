@@ -55,7 +55,7 @@ func (a *App) build(ctx context.Context) error {
 		},
 		ForwardHeaders:   a.config.Upstream.ForwardHeaders,
 		CredentialGroups: a.credentialGroups(), Env: a.config.Credentials.Env, Files: a.config.Credentials.Files,
-		OnAccept: a.keep, OnWants: a.feeds.want, OnSwap: a.swapped, Log: a.log,
+		OnKeep: a.keep, OnWants: a.feeds.want, OnSwap: a.swapped, Log: a.log,
 	}, initial)
 	if err != nil {
 		return err
@@ -160,7 +160,7 @@ func (a *App) identity() store.Identity {
 }
 
 // load gives what the store kept, oldest first, so that whoever came first holds a disputed key.
-func (a *App) load() ([]nacos.Change, map[nacos.Key]string) {
+func (a *App) load() ([]catalog.Kept, map[nacos.Key]string) {
 	known := map[nacos.Key]string{}
 	if a.store == nil {
 		return nil, known
@@ -170,29 +170,38 @@ func (a *App) load() ([]nacos.Change, map[nacos.Key]string) {
 		a.log.Error("the last-known-good store could not be read whole", "error", err)
 	}
 	slices.SortStableFunc(records, func(x, y store.Record) int { return x.Since.Compare(y.Since) })
-	var initial []nacos.Change
+	var initial []catalog.Kept
 	for _, r := range records {
-		if r.Content == nil {
-			continue
-		}
 		key := nacos.Key{Group: r.Group, DataID: r.DataID}
-		initial = append(initial, nacos.Change{Key: key, Content: r.Content, MD5: r.MD5})
-		known[key] = r.MD5
+		keep := func(content []byte, md5 string, since time.Time) {
+			if content != nil {
+				initial = append(initial, catalog.Kept{Change: nacos.Change{Key: key, Content: content, MD5: md5}, Since: since})
+				known[key] = md5
+			}
+		}
+		keep(r.Content, r.MD5, r.Since)
+		if r.Refused != nil {
+			keep(r.Refused.Content, r.Refused.MD5, r.Refused.Since)
+		}
 	}
 	return initial, known
 }
 
-// keep hands accepted documents to the store. All are sealed: service documents hold credentials of backends, too.
-func (a *App) keep(accepted []*catalog.Document, deleted []nacos.Key) {
+// keep hands changed documents to the store. All are sealed: service documents hold credentials of backends, too.
+func (a *App) keep(changed []*catalog.Document, deleted []nacos.Key) {
 	a.lastChange.Store(time.Now().UnixNano())
 	if a.store == nil {
 		return
 	}
-	records := make([]store.Record, 0, len(accepted))
-	for _, d := range accepted {
-		records = append(records, store.Record{
-			Group: d.Key.Group, DataID: d.Key.DataID, Content: d.Content(), MD5: d.MD5, Since: d.Since, Sealed: true,
-		})
+	records := make([]store.Record, 0, len(changed))
+	for _, d := range changed {
+		r := store.Record{
+			Group: d.Key.Group, DataID: d.Key.DataID, Content: d.Content(), MD5: d.GoodMD5, Since: d.GoodSince, Sealed: true,
+		}
+		if d.State == catalog.Rejected {
+			r.Refused = &store.Refused{MD5: d.MD5, Since: d.Since, Content: d.Rejected()}
+		}
+		records = append(records, r)
 	}
 	a.store.Put(records...)
 	for _, key := range deleted {

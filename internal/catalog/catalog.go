@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
@@ -36,15 +37,21 @@ type Options struct {
 	CredentialGroups []string
 	// Secrets given by boot configuration, besides those in documents.
 	Env, Files []string
-	// OnAccept hands over what was accepted and what was deleted, to be kept for the next start. It must not block.
-	OnAccept func(accepted []*Document, deleted []nacos.Key)
+	// OnKeep hands over what changed and what was deleted, to be kept for the next start. It must not block.
+	OnKeep func(changed []*Document, deleted []nacos.Key)
 	// OnWants hands over the documents to watch besides the groups, whenever that set changes.
 	OnWants func([]nacos.Key)
 	// OnSwap runs after every published Index, on the writer's goroutine.
 	OnSwap func(Delta)
 	Log    *slog.Logger
 
-	logged map[nacos.Key]string // MD5 of the rejected version that was logged last
+	logged map[nacos.Key]logged
+}
+
+// logged is how much of what is wrong with a document was logged, so that each fault of a version is one line.
+type logged struct {
+	md5    string
+	faults int
 }
 
 // Delta names what differs between two Indexes.
@@ -77,13 +84,19 @@ type Catalog struct {
 	pending atomic.Int64  // definitions not validated yet
 }
 
-// New gives a Catalog that knows nothing yet. initial is what a store kept from an earlier run; it is in force when
-// New returns.
-func New(o Options, initial []nacos.Change) (*Catalog, error) {
+// Kept is a version of a document that a store kept from an earlier run.
+type Kept struct {
+	nacos.Change
+	Since time.Time // when it was accepted or rejected
+}
+
+// New gives a Catalog that knows nothing but what a store kept: that is in force when New returns. Of a document whose
+// newest version was rejected, the good version comes first.
+func New(o Options, initial []Kept) (*Catalog, error) {
 	if o.Services <= 0 {
 		return nil, fmt.Errorf("make catalog: cache.services must be positive, is %d", o.Services)
 	}
-	o.logged = map[nacos.Key]string{}
+	o.logged = map[nacos.Key]logged{}
 	c := &Catalog{options: o, wake: make(chan struct{}, 1), unread: make(chan struct{}, 1), references: map[string]map[string]bool{}}
 	c.secrets = &secrets{catalog: c, groups: o.CredentialGroups, env: o.Env, files: o.Files}
 	var err error
@@ -103,8 +116,8 @@ func New(o Options, initial []nacos.Change) (*Catalog, error) {
 	c.done.Go(func() { c.runChecks(ctx) })
 	if len(initial) > 0 {
 		// Specs and tools find their manifest's service only once it is known.
-		slices.SortStableFunc(initial, func(a, b nacos.Change) int { return rank(a.Key.Group) - rank(b.Key.Group) })
-		w.apply(initial, nil, true)
+		slices.SortStableFunc(initial, func(a, b Kept) int { return rank(a.Key.Group) - rank(b.Key.Group) })
+		w.load(initial)
 	}
 	c.done.Go(func() { w.run(ctx) })
 	return c, nil
@@ -204,8 +217,8 @@ func (c *Catalog) publish(next *Index, fresh []*Variant, b *build) {
 	for _, v := range gone {
 		c.compiled.Remove(v)
 	}
-	if c.options.OnAccept != nil {
-		c.options.OnAccept(b.accepted(), b.removed)
+	if c.options.OnKeep != nil && !b.loading {
+		c.options.OnKeep(b.changed, b.removed)
 	}
 	if b.w.wants.changed && c.options.OnWants != nil {
 		b.w.wants.changed = false
@@ -225,11 +238,6 @@ func (c *Catalog) publish(next *Index, fresh []*Variant, b *build) {
 	signal(c.unread)
 }
 
-// accepted are the changed documents whose newest version is in force.
-func (b *build) accepted() []*Document {
-	return slices.DeleteFunc(slices.Clone(b.changed), func(d *Document) bool { return d.State == Rejected })
-}
-
 var errNoDefinition = errors.New("no definition")
 
 func firstError(rejections []registry.Rejection) error {
@@ -241,17 +249,28 @@ func firstError(rejections []registry.Rejection) error {
 	return nil
 }
 
-// logRejected logs a rejected document once per version.
+// logRejected logs what is wrong with a document, once per version.
 func (o *Options) logRejected(doc *Document) {
-	if o.logged[doc.Key] == doc.MD5 {
-		return
+	faults, before := 0, o.logged[doc.Key]
+	if before.md5 != doc.MD5 {
+		before = logged{md5: doc.MD5}
+		delete(o.logged, doc.Key)
 	}
-	o.logged[doc.Key] = doc.MD5
+	what := "document rejected"
+	if doc.State != Rejected {
+		what = "part of a document rejected"
+	}
 	for _, r := range doc.Rejections {
 		if r.Warning {
 			continue
 		}
-		o.Log.Warn("document rejected", "reason", r.Error(), "inForce", doc.GoodMD5 != "")
+		if faults++; faults <= before.faults {
+			continue
+		}
+		o.Log.Warn(what, "reason", r.Error(), "inForce", doc.GoodMD5 != "")
+	}
+	if faults > before.faults {
+		o.logged[doc.Key] = logged{doc.MD5, faults}
 	}
 }
 

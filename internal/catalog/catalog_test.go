@@ -34,14 +34,20 @@ type world struct {
 func newWorld(t testing.TB, services int, initial ...nacos.Change) *world {
 	w := &world{t: t, accepted: map[nacos.Key]string{}}
 	up := upstream.New(upstream.Options{})
+	var kept []Kept
+	for _, ch := range initial {
+		kept = append(kept, Kept{Change: ch})
+	}
 	c, err := New(Options{
 		Services: services, Backends: up, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Convert: func(s convert.Secrets) convert.Options { return convert.Options{Secrets: s} },
-		OnAccept: func(accepted []*Document, deleted []nacos.Key) {
+		OnKeep: func(changed []*Document, deleted []nacos.Key) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			for _, d := range accepted {
-				w.accepted[d.Key] = d.MD5
+			for _, d := range changed {
+				if d.State != Rejected {
+					w.accepted[d.Key] = d.MD5
+				}
 			}
 			for _, k := range deleted {
 				delete(w.accepted, k)
@@ -52,7 +58,7 @@ func newWorld(t testing.TB, services int, initial ...nacos.Change) *world {
 			defer w.mu.Unlock()
 			w.wants = keys
 		},
-	}, initial)
+	}, kept)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,10 @@ type summary struct {
 	tools       []string
 }
 
+// keptRejected is the size up to which a rejected version is kept, so that after a restart /status says of it what it
+// said before. Larger ones are read again from the source.
+const keptRejected = 1 << 20
+
 // raw marks a document of a credential group that is looked up by field and otherwise not read.
 type raw struct{}
 
@@ -28,7 +32,7 @@ func (w *writer) read(ch nacos.Change, old *Document, now time.Time) *Document {
 	}
 	doc := &Document{
 		Key: ch.Key, MD5: ch.MD5, State: Applied, Since: now, Rejections: rejections,
-		GoodMD5: ch.MD5, good: ch.Content, value: value,
+		GoodMD5: ch.MD5, GoodSince: now, good: ch.Content, value: value,
 	}
 	if value == nil {
 		doc.reject(old)
@@ -38,9 +42,12 @@ func (w *writer) read(ch nacos.Change, old *Document, now time.Time) *Document {
 
 // reject leaves in force what was in force before, if anything.
 func (d *Document) reject(old *Document) {
-	d.State, d.GoodMD5, d.good, d.value = Rejected, "", nil, nil
+	if len(d.good) <= keptRejected {
+		d.rejected = d.good
+	}
+	d.State, d.GoodMD5, d.GoodSince, d.good, d.value = Rejected, "", time.Time{}, nil, nil
 	if old != nil {
-		d.GoodMD5, d.good, d.value = old.GoodMD5, old.good, old.value
+		d.GoodMD5, d.GoodSince, d.good, d.value = old.GoodMD5, old.GoodSince, old.good, old.value
 	}
 }
 

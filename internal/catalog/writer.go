@@ -39,6 +39,7 @@ type build struct {
 	removed     []nacos.Key
 	credentials map[string]bool // credential documents that changed, by name
 	retry       bool            // a key became free: look again at disputed consumers
+	loading     bool            // the changes come from the store
 }
 
 func (w *writer) begin(x *Index) *build {
@@ -67,14 +68,33 @@ func (w *writer) run(ctx context.Context) {
 	}
 }
 
+// load applies what a store kept.
+func (w *writer) load(initial []Kept) {
+	b := w.begin(w.catalog.Index())
+	b.loading = true
+	for _, k := range initial {
+		b.change(k.Change, k.Since)
+	}
+	b.finish(time.Now(), nil, true)
+}
+
 // apply makes and publishes the Index that holds these changes.
 func (w *writer) apply(changes []nacos.Change, checked []checkedVariant, synced bool) {
 	old := w.catalog.Index()
+	if len(changes) == 0 && len(checked) == 0 && (!synced || old.synced) {
+		return
+	}
 	b := w.begin(old)
 	now := time.Now()
 	for _, ch := range changes {
 		b.change(ch, now)
 	}
+	b.finish(now, checked, synced)
+}
+
+// finish puts together what the changes touch and publishes the Index.
+func (b *build) finish(now time.Time, checked []checkedVariant, synced bool) {
+	w, old := b.w, b.w.catalog.Index()
 	if b.retry {
 		b.retryDisputed(now)
 	}
@@ -83,9 +103,6 @@ func (w *writer) apply(changes []nacos.Change, checked []checkedVariant, synced 
 	}
 	for _, c := range checked {
 		b.note(c)
-	}
-	if len(changes) == 0 && len(checked) == 0 && (!synced || old.synced) {
-		return
 	}
 	next := &Index{
 		docs: b.docs.current(), services: b.services.current(), consumers: b.consumers.current(), keys: b.keys.current(),
@@ -146,9 +163,7 @@ func (b *build) change(ch nacos.Change, now time.Time) {
 		b.forget(old)
 	}
 	b.follow(ch.Key, doc)
-	if doc.State == Rejected {
-		b.w.options.logRejected(doc)
-	}
+	b.w.options.logRejected(doc)
 }
 
 // forget undoes what an earlier version of a document put into the writer's own maps.

@@ -53,7 +53,9 @@ func (p *program) take(ctx context.Context, d *documents, cfg config.Config, gro
 		}
 	}
 	var grants []nacos.Change
+	kept := make([]catalog.Kept, 0, len(all))
 	for _, c := range all {
+		kept = append(kept, catalog.Kept{Change: c})
 		if c.Key.Group == registry.GroupGrants {
 			grants = append(grants, c)
 		}
@@ -69,7 +71,7 @@ func (p *program) take(ctx context.Context, d *documents, cfg config.Config, gro
 		Env:              cfg.Credentials.Env,
 		Files:            cfg.Credentials.Files,
 		Log:              slog.New(slog.DiscardHandler),
-	}, all)
+	}, kept)
 	if err != nil {
 		return nil, err
 	}

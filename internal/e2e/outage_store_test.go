@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -53,7 +55,9 @@ func TestA06_DiskFullHarmsNothingElse(t *testing.T) {
 		_ = json.Unmarshal(b, &st)
 		return st.Failing
 	}
-	gauge := func(value string) bool { return strings.Contains(p.page("/metrics"), "\nnmp_store_failing "+value+"\n") }
+	gauge := func(value string) bool {
+		return strings.Contains(p.page("/metrics"), "\nnmp_store_failing "+value+"\n")
+	}
 	if failing() != "" || !gauge("0") {
 		t.Fatalf("the store fails already: %q", failing())
 	}
@@ -77,8 +81,13 @@ func TestA06_DiskFullHarmsNothingElse(t *testing.T) {
 	if err := p.Drain(); err != nil {
 		t.Fatal(err)
 	}
-	// A fresh start finds in the store what could not be written at first.
-	p = start(t, s, kept, func(c *config.Config) { c.Log.Level = "debug" }).ready()
+	// A start without the directory finds in the store what could not be written at first.
+	var c config.Config
+	s.configure(&c)
+	if err := os.Rename(c.Dir.Path, c.Dir.Path+"-away"); err != nil {
+		t.Fatal(err)
+	}
+	p = start(t, s, kept).ready()
 	if got := text(); got != "v2" {
 		t.Errorf("after the restart: %q", got)
 	}
@@ -135,7 +144,7 @@ func TestA07_MalformedDocumentHarmsNothingElse(t *testing.T) {
 	if text("bad") != "v1" || text("sibling") != "v1" {
 		t.Fatal("not served before")
 	}
-	const malformed = "upstream: {url: \"http://127.0.0.1:1\"}\ntools:\n  - name: one\n    requestTemplat: {url: /, method: GET}\n"
+	malformed := "\n\n\ntool: []\n" + ownService(api.URL, "one", "never")
 	sum := md5.Sum([]byte(malformed))
 	digest := hex.EncodeToString(sum[:])
 	published := time.Now()
@@ -146,7 +155,7 @@ func TestA07_MalformedDocumentHarmsNothingElse(t *testing.T) {
 			t.Errorf("%s: the previous version is not served: %q", when, got)
 		}
 		d := p.document("proxy-services", "bad.yaml")
-		if d.State != catalog.Rejected || d.MD5 != digest || d.Line != 4 || !strings.Contains(d.Error, "requestTemplat") ||
+		if d.State != catalog.Rejected || d.MD5 != digest || d.Line != 4 || !strings.Contains(d.Error, `unknown field "tool"`) ||
 			len(d.Faults) == 0 || d.Faults[0].Field == "" || d.Since.Before(published) || d.Since.After(time.Now()) {
 			t.Errorf("%s: /status: %+v, want %s rejected at line 4", when, d, digest)
 		}
@@ -195,11 +204,11 @@ func TestA07_MalformedDocumentHarmsNothingElse(t *testing.T) {
 // red with deletions left to lists, and with an empty list of instances taken for a fault.
 func TestA08_DeletionsTakeEffectOnNacos(t *testing.T) {
 	s, server, namespace := realNacos(t)
-	api, backend := fourKindsOnNacos(t, s, server, namespace)
+	api, _ := fourKindsOnNacos(t, s, server, namespace)
 	openToAlice(t, s)
 	ref := nacos.ServiceRef{Group: "DEFAULT_GROUP", Service: "shop"}
 	s.instance(t, ref.Group, ref.Service, api.address())
-	s.put(t, "proxy-services", "named.yaml", "upstream: {service: {name: shop}}\ntools:\n  - name: get_item\n    description: d\n    args: [{name: id, type: integer, position: path}]\n    requestTemplate: {url: \"/items/{id}\", method: GET}\n    responseTemplate: {body: \"{{.name}} costs {{.price}}\"}\n")
+	s.put(t, "proxy-services", "named.yaml", "upstream: {nacos: {group: DEFAULT_GROUP, service: shop, scheme: http}}\ntools:\n  - name: get_item\n    description: d\n    args: [{name: id, type: integer, position: path}]\n    requestTemplate: {url: \"/items/{id}\", method: GET}\n    responseTemplate: {body: \"{{.name}} costs {{.price}}\"}\n")
 	s.put(t, "proxy-grants", "named.yaml", "consumers: [alice]\n")
 	p := start(t, s).ready()
 	p.calls("before")
@@ -208,10 +217,9 @@ func TestA08_DeletionsTakeEffectOnNacos(t *testing.T) {
 	if a := call(); a.text() != "Lamp costs 12.50" {
 		t.Fatalf("by name, before: %d %s", a.Status, a.Body)
 	}
-	_ = backend
 
-	host, port := splitAddress(t, api.address())
-	if err := s.Deregister(t.Context(), ref, nacos.Instance{Host: host, Port: port}); err != nil {
+	at := api.Listener.Addr().(*net.TCPAddr)
+	if err := s.Deregister(t.Context(), ref, nacos.Instance{Host: at.IP.String(), Port: at.Port}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, 10*time.Second, "the last instance is gone", func() bool { return call().text() != "Lamp costs 12.50" })

@@ -11,6 +11,7 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,7 +19,7 @@ import (
 var errDamaged = errors.New("damaged")
 
 // A value on disk is a CRC-32C over slot and body, then the body. A document's body is the length of its head, the
-// head as JSON, and the content.
+// head as JSON, and the content: of the good version and, behind it, of the refused one.
 const sumSize = 4
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -52,25 +53,31 @@ type head struct {
 	Absent  bool      `json:",omitempty"` // there is no content, as opposed to an empty one
 	Sealed  bool      `json:",omitempty"`
 	Refused *Refused  `json:",omitempty"`
+	Behind  int       `json:",omitempty"` // bytes of the refused version's content
 }
 
 func (s *Store) encode(at slot, r Record) ([]byte, error) {
-	h, err := json.Marshal(head{MD5: r.MD5, Since: r.Since, Absent: r.Content == nil, Sealed: r.Sealed, Refused: r.Refused})
+	content, behind := r.Content, 0
+	if r.Refused != nil && len(r.Refused.Content) > 0 {
+		behind = len(r.Refused.Content)
+		content = slices.Concat(content, r.Refused.Content)
+	}
+	h, err := json.Marshal(head{MD5: r.MD5, Since: r.Since, Absent: r.Content == nil, Sealed: r.Sealed, Refused: r.Refused, Behind: behind})
 	if err != nil {
 		return nil, err
 	}
-	b := make([]byte, sumSize, sumSize+binary.MaxVarintLen32+len(h)+len(r.Content)+64)
+	b := make([]byte, sumSize, sumSize+binary.MaxVarintLen32+len(h)+len(content)+64)
 	b = binary.AppendUvarint(b, uint64(len(h)))
 	b = append(b, h...)
-	if r.Sealed && r.Content != nil {
+	if r.Sealed && content != nil {
 		nonce := make([]byte, s.seal.NonceSize())
 		if _, err := rand.Read(nonce); err != nil {
 			return nil, err
 		}
 		b = append(b, nonce...)
-		b = s.seal.Seal(b, nonce, r.Content, []byte(at.key))
+		b = s.seal.Seal(b, nonce, content, []byte(at.key))
 	} else {
-		b = append(b, r.Content...)
+		b = append(b, content...)
 	}
 	binary.BigEndian.PutUint32(b, checksum(at, b[sumSize:]))
 	return b, nil
@@ -94,7 +101,8 @@ func (s *Store) decode(at slot, value []byte) (Record, error) {
 	r.Group, r.DataID, _ = strings.Cut(at.key, "\x00")
 	content := body[w+int(n):]
 	switch {
-	case h.Absent:
+	case h.Absent && h.Behind == 0:
+		return r, nil
 	case h.Sealed:
 		size := s.seal.NonceSize()
 		if len(content) < size {
@@ -104,9 +112,21 @@ func (s *Store) decode(at slot, value []byte) (Record, error) {
 		if err != nil {
 			return Record{}, errors.New("sealed with another key than the one beside the store")
 		}
-		r.Content = append([]byte{}, open...)
+		content = open
 	default:
-		r.Content = append([]byte{}, content...)
+		content = slices.Clone(content) // what was given lies in the database
+	}
+	good := len(content) - h.Behind
+	if good < 0 || h.Behind < 0 || h.Behind > 0 && h.Refused == nil {
+		return Record{}, fmt.Errorf("%w: content is cut off", errDamaged)
+	}
+	if !h.Absent {
+		if r.Content = content[:good:good]; r.Content == nil {
+			r.Content = []byte{}
+		}
+	}
+	if h.Behind > 0 {
+		r.Refused.Content = content[good:]
 	}
 	return r, nil
 }

@@ -46,7 +46,7 @@ type Record struct {
 type Refused struct {
 	MD5     string
 	Since   time.Time
-	Reasons []string `json:",omitempty"`
+	Content []byte `json:"-"` // nil if it is not kept; sealed like the Record's
 }
 
 // Instance mirrors nacos.Instance; one converts to the other.

@@ -67,7 +67,9 @@ func TestStoreGivesBackWhatWasPut(t *testing.T) {
 	records := []Record{
 		record("plain", "content"),
 		record("empty", ""),
-		{Group: "g", DataID: "only-refused", Refused: &Refused{MD5: "m", Since: time.Unix(5, 0).UTC(), Reasons: []string{"line 4: no"}}},
+		{Group: "g", DataID: "only-refused", Refused: &Refused{MD5: "m", Since: time.Unix(5, 0).UTC(), Content: []byte("bad")}},
+		{Group: "g", DataID: "refused-sealed", Content: []byte("good"), Sealed: true, Refused: &Refused{MD5: "m", Content: []byte("canary-secret")}},
+		{Group: "g", DataID: "only-refused-sealed", Sealed: true, Refused: &Refused{MD5: "m", Content: []byte("canary-secret")}},
 		{Group: "g", DataID: "refused-later", Content: []byte("good"), MD5: "a", Refused: &Refused{MD5: "b", Since: time.Unix(5, 0).UTC()}},
 		{Group: "proxy-credentials", DataID: "c.yaml", Content: []byte("canary-secret"), Sealed: true},
 		record("big", strings.Repeat("0123456789", 300_000)),
