@@ -37,14 +37,15 @@ func (p *program) callCommand() *cobra.Command {
 	var in calling
 	cmd := &cobra.Command{
 		Use: "call SERVICE TOOL [name=value…]", Short: "Call a tool through a running proxy",
-		Long: `Call a tool through a running proxy, as an MCP client does, and print what it answers. A value is text, a number, true or
-false, or JSON, whichever the tool's schema wants of the argument; a list may be given as name=one name=two. Exits 1 if the
-result is an error.
+		Long: `Call a tool through a running proxy, as an MCP client does, and print what it answers. A value is text, a number, true
+or false, or JSON, whichever the tool's schema wants of the argument; a list may be given as name=one name=two. Exits 1
+if the result is an error.
 
-The key is NMP_KEY, or --key; other users of the machine can see what is on a command line. SERVICE may be NAME@VERSION.
+The key is NMP_KEY, or --key; other users of the machine can see what is on a command line. SERVICE may be
+NAME@VERSION.
 
-With --dry-run nothing is called, and no proxy needs to run: the definition is read from the source, and the HTTP request
-that the call would make is printed, with credentials masked.`,
+With --dry-run nothing is called, and no proxy needs to run: the definition is read from the source, and the HTTP
+request that the call would make is printed, with credentials masked.`,
 		Example: `  NMP_KEY=nmp_… nacos-mcp-proxy call petstore get_pet petId=7
   nacos-mcp-proxy call petstore find_pets --args '{"tags": ["a", "b"]}' --url https://mcp.example.com -o json
   nacos-mcp-proxy call petstore get_pet petId=7 --dry-run`,

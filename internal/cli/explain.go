@@ -229,7 +229,7 @@ func adviseOnExplained(service string, c catalog.AccessConsumer, tool string) st
 	}
 	usable := slices.ContainsFunc(c.Keys, func(k catalog.KeyStatus) bool { return k.State == access.KeyOK.String() })
 	switch {
-	case !cell.Allowed && cell.Why == access.ConsumerDisabled.String():
+	case !cell.Allowed && strings.HasPrefix(cell.Why, access.ConsumerDisabled.String()):
 		return "Enable it: nacos-mcp-proxy consumers enable " + c.Name
 	case !cell.Allowed:
 		return "Allow it: " + command

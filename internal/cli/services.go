@@ -140,7 +140,7 @@ listed. With --dry-run as well, the document alone goes to standard output, to b
   nacos-mcp-proxy services publish services/*.yaml --dry-run
   generate | nacos-mcp-proxy services publish - --name petstore
   nacos-mcp-proxy services publish --openapi petstore.json --name petstore --upstream https://petstore.example.com/v2
-  nacos-mcp-proxy services publish --openapi https://example.com/openapi.yaml --name api --include 'GET /pets*' --dry-run >api.yaml`,
+  nacos-mcp-proxy services publish --openapi openapi.yaml --name api --include 'GET /pets*' --dry-run >api.yaml`,
 		Args: func(c *cobra.Command, args []string) error {
 			if err := im.check(c, args); err != nil || im.from != "" {
 				return err
