@@ -84,7 +84,7 @@ var convertedChecks = []check{
 }
 
 // matrix starts the backends and a proxy in front of them, with alice who may do everything and bob who may call one tool.
-func matrix(t *testing.T) (*proxy, []backend) {
+func matrix(t *testing.T) (*source, *proxy, []backend) {
 	t.Helper()
 	bin := buildFixture(t)
 	streamable, sse := everything(t, "streamableHttp"), everything(t, "sse")
@@ -110,10 +110,12 @@ func matrix(t *testing.T) (*proxy, []backend) {
 		}
 		s.put(t, "proxy-services", b.service+".yaml", doc)
 		s.put(t, "proxy-grants", b.service+".yaml", "consumers: [alice]\ntools: {"+b.tool+": [bob]}\n")
+		s.put(t, "proxy-services", "told-"+b.service+".yaml", doc)
+		s.put(t, "proxy-grants", "told-"+b.service+".yaml", "consumers: [alice]\n")
 	}
 	s.put(t, "proxy-consumers", "alice.yaml", consumer(aliceKey))
 	s.put(t, "proxy-consumers", "bob.yaml", consumer(bobKey))
-	return start(t, s).ready(), backends
+	return s, start(t, s).ready(), backends
 }
 
 func storeDocument(api string) string {
@@ -164,13 +166,17 @@ func realClients(t testing.TB) []realClient {
 // backend itself, and for bob, who may call one tool, nothing but that tool.
 func TestClientMatrix(t *testing.T) {
 	clients := realClients(t)
-	p, backends := matrix(t)
+	s, p, backends := matrix(t)
 	for _, c := range clients {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			checkMatrix(t, c, p, backends)
 		})
 	}
+	t.Run("told of changes", func(t *testing.T) {
+		t.Parallel()
+		checkTold(t, clients, s, p, backends)
+	})
 	t.Run("inspector", func(t *testing.T) { t.Parallel(); checkInspector(t, p) })
 	t.Run("plain SSE client", func(t *testing.T) {
 		t.Parallel()

@@ -8,7 +8,7 @@ import anyio
 from mcp import Client, MCPError
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
-from mcp.types import ElicitResult
+from mcp.types import ElicitResult, ToolListChangedNotification
 
 
 def text(blocks):
@@ -28,6 +28,11 @@ class Job:
         self.job = job
         self.asked = 0
         self.progress = 0
+        self.changed = anyio.Event()
+
+    async def on_message(self, message):
+        if isinstance(getattr(message, "root", message), ToolListChangedNotification):
+            self.changed.set()
 
     async def elicit(self, context, params):
         self.asked += 1
@@ -47,7 +52,7 @@ class Job:
                 else:
                     http = await stack.enter_async_context(create_mcp_http_client(headers=headers))
                     transport = streamable_http_client(self.job["url"], http_client=http)
-                client = await stack.enter_async_context(Client(transport, mode=self.job["mode"], elicitation_callback=self.elicit))
+                client = await stack.enter_async_context(Client(transport, mode=self.job["mode"], elicitation_callback=self.elicit, message_handler=self.on_message))
                 name = client.server_info.name if client.server_info else None
                 outcomes.append({"server": name, "version": client.protocol_version})
                 for step in self.job["steps"]:
@@ -56,7 +61,8 @@ class Job:
                     except Exception as error:
                         outcomes.append(fault(error))
         except BaseException as error:
-            outcomes.append(fault(error))
+            if len(outcomes) <= len(self.job["steps"]):  # else it is a fault in leaving
+                outcomes.append(fault(error))
         return outcomes
 
     async def take(self, client, step):
@@ -70,6 +76,13 @@ class Job:
                     "text": text(result.content), "isError": bool(result.is_error),
                     "progress": self.progress, "asked": self.asked - before,
                 }
+            case "changed":  # waits to be told that the list of tools is another one
+                if client.protocol_version < "2026-07-28":
+                    await self.changed.wait()
+                else:
+                    async with client.listen(tools_list_changed=True) as changes:
+                        await anext(changes)
+                return {"text": "changed"}
             case "resources":
                 return {"names": [str(r.uri) for r in (await client.list_resources()).resources]}
             case "templates":

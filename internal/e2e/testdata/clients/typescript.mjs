@@ -3,7 +3,7 @@
 import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js';
 import { SSEClientTransport as SSEV1 } from '@modelcontextprotocol/sdk/client/sse.js';
 import { StreamableHTTPClientTransport as StreamableV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
-import { ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js';
+import { ElicitRequestSchema, ToolListChangedNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
 import { Client as ClientV2, SSEClientTransport as SSEV2, StreamableHTTPClientTransport as StreamableV2 } from '@modelcontextprotocol/client';
 
 console.log = console.debug = console.info = console.error; // stdout is for the outcomes
@@ -12,9 +12,13 @@ const info = { name: 'matrix', version: '1' };
 async function run(job) {
   const v2 = job.client === 'v2';
   const capabilities = { elicitation: { form: {} } };
+  let changed;
+  const change = new Promise((resolve) => (changed = resolve));
+  const listChanged = { tools: { autoRefresh: false, debounceMs: 0, onChanged: changed } };
   const client = v2
-    ? new ClientV2(info, { capabilities, versionNegotiation: { mode: job.mode } })
+    ? new ClientV2(info, { capabilities, listChanged, versionNegotiation: { mode: job.mode } })
     : new ClientV1(info, { capabilities });
+  if (!v2) client.setNotificationHandler(ToolListChangedNotificationSchema, changed);
   let asked = 0;
   client.setRequestHandler(v2 ? 'elicitation/create' : ElicitRequestSchema, async (request) => {
     asked++;
@@ -34,7 +38,7 @@ async function run(job) {
   outcomes.push({ server: client.getServerVersion()?.name, version });
   for (const step of job.steps) {
     try {
-      outcomes.push(await take(client, step, () => asked));
+      outcomes.push(await take(client, step, () => asked, change));
     } catch (error) {
       outcomes.push(fault(error));
     }
@@ -43,7 +47,7 @@ async function run(job) {
   return outcomes;
 }
 
-async function take(client, step, asked) {
+async function take(client, step, asked, change) {
   switch (step.op) {
     case 'tools':
       return { names: (await client.listTools()).tools.map((t) => t.name) };
@@ -55,6 +59,9 @@ async function take(client, step, asked) {
       const result = client instanceof ClientV1 ? await client.callTool(params, undefined, { onprogress }) : await client.callTool(params, { onprogress });
       return { text: text(result.content), isError: !!result.isError, progress, asked: asked() - before };
     }
+    case 'changed': // waits to be told that the list of tools is another one
+      await change;
+      return { text: 'changed' };
     case 'resources':
       return { names: (await client.listResources()).resources.map((r) => r.uri) };
     case 'templates':
