@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -271,25 +270,25 @@ func isRedirect(status int) bool {
 
 // send is one request on the wire.
 func (b *Backend) send(c *clock, r *Request, method string, u *url.URL, body []byte) (*http.Response, *Error) {
-	req := (&http.Request{
-		Method: method, URL: u, Host: r.Host, Header: r.Header,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}).WithContext(c.ctx)
-	if req.Header == nil {
-		req.Header = http.Header{}
-		r.Header = req.Header
+	if r.Header == nil {
+		r.Header = http.Header{}
 	}
-	clean(req.Header)
-	if r.Decode && req.Header.Get("Accept-Encoding") == "" {
-		req.Header.Set("Accept-Encoding", "gzip")
+	clean(r.Header)
+	if r.Decode && r.Header.Get("Accept-Encoding") == "" {
+		r.Header["Accept-Encoding"] = gzipOnly
 	}
-	setBody(req, body, r.Stream)
-	resp, err := b.pool.rt.RoundTrip(req)
+	m := message{method: method, url: u, host: r.Host, header: r.Header, body: body, stream: r.Stream}
+	resp, err := b.pool.rt.roundTrip(c.ctx, &m)
 	if err != nil {
 		return nil, classify(c, err)
 	}
 	return resp, nil
 }
+
+var (
+	gzipOnly  = []string{"gzip"}
+	userAgent = []string{"nacos-mcp-proxy"}
+)
 
 // clean removes what never leaves: hop-by-hop fields (RFC 9110, 7.6.1), which are the client library's business, and
 // values that are keys of this proxy.
@@ -312,7 +311,7 @@ func clean(h http.Header) {
 		}
 	}
 	if _, ok := h["User-Agent"]; !ok {
-		h["User-Agent"] = []string{"nacos-mcp-proxy"}
+		h["User-Agent"] = userAgent
 	}
 }
 
@@ -325,34 +324,6 @@ func isKey(v string) bool {
 	i := strings.LastIndexAny(v, " \t,;=")
 	return i >= 0 && strings.HasPrefix(v[i+1:], keyPrefix)
 }
-
-// setBody gives req its body, in a way that lets http.Transport send again only what it never wrote: it takes GET and
-// the like, and anything with an idempotency key, for replayable if it can get the body twice.
-func setBody(req *http.Request, body []byte, stream bool) {
-	replayable := req.Header["Idempotency-Key"] != nil || req.Header["X-Idempotency-Key"] != nil
-	switch req.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
-		replayable = true
-	}
-	if len(body) == 0 {
-		if replayable && !stream {
-			req.Body, req.ContentLength = io.NopCloser(eof{}), -1
-		} else if req.Method != http.MethodGet && req.Method != http.MethodHead {
-			req.Body = http.NoBody
-		}
-		return
-	}
-	req.Body = io.NopCloser(bytes.NewReader(body))
-	req.ContentLength = int64(len(body))
-	if !replayable {
-		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
-	}
-}
-
-// eof is an empty body that http.Transport does not know to be empty.
-type eof struct{}
-
-func (eof) Read([]byte) (int, error) { return 0, io.EOF }
 
 // classify says what an error of the transport means.
 func classify(c *clock, err error) *Error {

@@ -1,26 +1,59 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 )
 
-// transport sends one request on a pooled connection. It is the seam for a client other than http.Transport, which has
-// to keep these promises: a request is never sent twice, errors before anything was sent are a *dialError, cancelling
-// the request's context ends it and the reading of its body, and a connection with a fault is not used again.
+// transport sends one request on a pooled connection. Every one keeps these promises: a request is never sent twice,
+// errors before anything was sent are a *dialError, cancelling the context ends it and the reading of its body, and a
+// connection with a fault is not used again.
 type transport interface {
-	RoundTrip(*http.Request) (*http.Response, error)
+	roundTrip(context.Context, *message) (*http.Response, error)
 	CloseIdleConnections()
 }
+
+// message is one request on the wire.
+type message struct {
+	method string
+	url    *url.URL
+	host   string // replaces the URL's in the Host field; may be empty
+	header http.Header
+	body   []byte
+	stream bool
+}
+
+// standard is http.Transport.
+type standard struct{ *http.Transport }
+
+func (t standard) roundTrip(ctx context.Context, m *message) (*http.Response, error) {
+	req := (&http.Request{
+		Method: m.method, URL: m.url, Host: m.host, Header: m.header,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}).WithContext(ctx)
+	setBody(req, m.body, m.stream)
+	return t.RoundTrip(req)
+}
+
+// Bounds of connections. Idle ones: how many in all and to one host, and for how long.
+const (
+	maxHeader      = 256 << 10 // bytes of an answer's header
+	maxIdle        = 4096
+	maxIdlePerHost = 512
+	idleTime       = 60 * time.Second
+)
 
 // pool is the connections of one TLS identity, shared by the services that have it.
 type pool struct {
@@ -134,16 +167,45 @@ func (u *Upstreams) newTransport(id identity) (transport, error) {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
-	return &http.Transport{
+	rest := standard{&http.Transport{
 		Proxy:                  nil, // never from the environment: the guard would judge the proxy's address instead
 		DialContext:            dial,
 		DialTLSContext:         dialTLS,
 		Protocols:              protocols,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
-		MaxIdleConns:           4096,
-		MaxIdleConnsPerHost:    512,
-		IdleConnTimeout:        60 * time.Second,
+		MaxIdleConns:           maxIdle,
+		MaxIdleConnsPerHost:    maxIdlePerHost,
+		IdleConnTimeout:        idleTime,
 		DisableCompression:     true, // decoding is done here, within limits
-		MaxResponseHeaderBytes: 256 << 10,
-	}, nil
+		MaxResponseHeaderBytes: maxHeader,
+	}}
+	return newPlain(dial, rest), nil
 }
+
+// setBody gives req its body, in a way that lets http.Transport send again only what it never wrote: it takes GET and
+// the like, and anything with an idempotency key, for replayable if it can get the body twice.
+func setBody(req *http.Request, body []byte, stream bool) {
+	replayable := req.Header["Idempotency-Key"] != nil || req.Header["X-Idempotency-Key"] != nil
+	switch req.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		replayable = true
+	}
+	if len(body) == 0 {
+		if replayable && !stream {
+			req.Body, req.ContentLength = io.NopCloser(eof{}), -1
+		} else if req.Method != http.MethodGet && req.Method != http.MethodHead {
+			req.Body = http.NoBody
+		}
+		return
+	}
+	req.Body = io.NopCloser(bytes.NewReader(body))
+	req.ContentLength = int64(len(body))
+	if !replayable {
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	}
+}
+
+// eof is an empty body that http.Transport does not know to be empty.
+type eof struct{}
+
+func (eof) Read([]byte) (int, error) { return 0, io.EOF }

@@ -154,3 +154,35 @@ func (b *bench) callRatios() {
 		}
 	}
 }
+
+// profile has the proxy do its two main jobs under the profiler.
+func (b *bench) profile() error {
+	_, backend, err := b.role("backend")
+	if err != nil {
+		return err
+	}
+	if err := writeRegistry(b.dir("profiled"), backend, b.consumers, 8); err != nil {
+		return err
+	}
+	p, address, err := b.role("proxy", b.dir("profiled"), "bin/proxy.pgo")
+	if err != nil {
+		return err
+	}
+	for _, s := range []*subject{b.subject(passthrough, p, address, "/mcp/echo"), b.subject(conversion, p, address, "/mcp/store")} {
+		if b.services == 1 && s.name == conversion || b.services == 2 && s.name == passthrough {
+			continue
+		}
+		if err := warm(p, s); err != nil {
+			return err
+		}
+		time.Sleep(3 * time.Second)
+		if _, err := s.turn(32, time.Duration(b.rounds)*b.loud); err != nil {
+			return err
+		}
+		if _, err := s.turn(1, time.Duration(b.rounds)*b.serial/2); err != nil {
+			return err
+		}
+		s.close()
+	}
+	return nil
+}

@@ -52,7 +52,7 @@ func run() error {
 	flag.StringVar(&p.proxy, "proxy", "bin/nacos-mcp-proxy", "the proxy's binary")
 	flag.StringVar(&p.out, "out", "bin/bench.json", "where the results go")
 	flag.StringVar(&p.kept, "kept", "scripts/benchmark/kept.json", "the run to compare with")
-	flag.StringVar(&p.only, "only", "", "calls, growth, footprint, streams or micro: that part alone")
+	flag.StringVar(&p.only, "only", "", "calls, growth, footprint, streams or micro: that part alone; or profile, for bin/proxy.pgo")
 	flag.StringVar(&p.peers, "peers", "", "URLs of other proxies in front of the bench backend, as name=url,…: see scripts/bench-peers")
 	flag.BoolVar(&p.keep, "keep", false, "make this the run to compare with")
 	flag.Parse()
@@ -69,8 +69,8 @@ func run() error {
 	for _, part := range []struct {
 		name string
 		run  func() error
-	}{{"calls", b.calls}, {"growth", b.growth}, {"footprint", b.footprint}, {"streams", b.streamsPart}, {"micro", b.micro}} {
-		if p.only != "" && p.only != part.name {
+	}{{"calls", b.calls}, {"growth", b.growth}, {"footprint", b.footprint}, {"streams", b.streamsPart}, {"micro", b.micro}, {"profile", b.profile}} {
+		if p.only != part.name && (p.only != "" || part.name == "profile") {
 			continue
 		}
 		began := time.Now()

@@ -8,15 +8,23 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"os"
+	"os/signal"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/app"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
 )
 
 // role runs one part until it is ended.
@@ -35,8 +43,35 @@ func role(name string, args []string) error {
 		return http.ListenAndServe(args[0], h)
 	case "gosdk":
 		return http.ListenAndServe(args[0], gosdk(args[1]))
+	case "proxy":
+		return profiled(args[0], args[1], args[2])
 	}
 	return fmt.Errorf("no such role")
+}
+
+// profiled is the proxy as it is served, with a CPU profile of it written when it is ended: for PGO, and to read.
+func profiled(address, registry, profile string) error {
+	c := config.Default()
+	c.Listen, c.Admin.Listen, c.Source, c.Dir.Path = address, "127.0.0.1:0", config.SourceDir, registry
+	c.State.Path = config.StateOff
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	f, err := os.Create(profile)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	go func() {
+		time.Sleep(3 * time.Second) // the registry has been read
+		_ = pprof.StartCPUProfile(f)
+	}()
+	err = app.Run(ctx, c, "bench", slog.New(slog.DiscardHandler), nil)
+	pprof.StopCPUProfile()
+	if m, err := os.Create(profile + ".allocs"); err == nil {
+		_ = pprof.Lookup("allocs").WriteTo(m, 0)
+		_ = m.Close()
+	}
+	return err
 }
 
 // backend is the cheapest honest one: an HTTP API, and an MCP server that knows one tool and streams.
