@@ -28,9 +28,9 @@ func people(t *testing.T, documents map[string]string) *catalog.Index {
 	t.Helper()
 	upstreams := upstream.New(upstream.Options{})
 	t.Cleanup(upstreams.Close)
-	var initial []nacos.Change
+	var initial []catalog.Kept
 	for name, content := range documents {
-		initial = append(initial, nacos.Change{Key: nacos.Key{Group: registry.GroupConsumers, DataID: name + ".yaml"}, Content: []byte(content), MD5: name})
+		initial = append(initial, catalog.Kept{Change: nacos.Change{Key: nacos.Key{Group: registry.GroupConsumers, DataID: name + ".yaml"}, Content: []byte(content), MD5: name}})
 	}
 	c, err := catalog.New(catalog.Options{Services: 1, Backends: upstreams, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}, initial)
 	if err != nil {
