@@ -207,14 +207,19 @@ func (a *App) Drain() error {
 		a.gateway.Close()
 	}
 	if a.relay != nil {
-		a.relay.Close()
+		a.relay.Drain()
 	}
 	var err error
 	if a.server != nil {
 		if err = a.server.Shutdown(ctx); err != nil {
 			err = fmt.Errorf("drain: %d requests were cut off after %s", a.gateway.Active(), a.config.Limits.Drain)
-			_ = a.server.Close()
 		}
+	}
+	if a.relay != nil {
+		a.relay.Close() // what is still open is told before it is cut off
+	}
+	if err != nil {
+		_ = a.server.Close()
 	}
 	if a.adminServer != nil {
 		_ = a.adminServer.Close()

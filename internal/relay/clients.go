@@ -50,6 +50,7 @@ type sseClient struct {
 	busy     int
 	listens  bool
 	ended    bool
+	leaving  bool // ends once no message is at work
 	wg       sync.WaitGroup
 }
 
@@ -60,7 +61,7 @@ func isInner(req *http.Request) bool { return req.Context().Value(innerKey{}) !=
 
 // ServeSSE serves the event stream of an HTTP+SSE client, until it leaves or is cut.
 func (r *Relay) ServeSSE(w http.ResponseWriter, req *http.Request, client SSEClient) Outcome {
-	x := &Exchange{Service: client.Service, Version: client.Version, Consumer: client.Consumer, Key: client.Key, View: client.View}
+	x := &Exchange{Service: client.Service, Version: client.Version, Consumer: client.Consumer, Key: client.Key, View: client.View, client: true}
 	c := &sseClient{SSEClient: client, first: req, inFlight: map[string]*posted{}}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	ctx = context.WithValue(ctx, innerKey{}, true)
@@ -168,7 +169,7 @@ type posted struct {
 func (c *sseClient) begin(m *posted) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ended || c.busy >= maxInFlight {
+	if c.ended || c.leaving || c.busy >= maxInFlight {
 		return false
 	}
 	c.busy++
@@ -190,13 +191,14 @@ func (m *posted) run() {
 	status, answered := s.finish()
 	c.mu.Lock()
 	c.busy--
+	last := c.leaving && c.busy == 0
 	if c.inFlight[m.id] == m {
 		delete(c.inFlight, m.id)
 	}
 	if call := c.inFlight[m.cancels]; call != nil {
 		call.cancel()
 	}
-	listen := m.method == wire.NotificationInitialized && status < 300 && c.session != "" && !c.listens && !c.ended
+	listen := m.method == wire.NotificationInitialized && status < 300 && c.session != "" && !c.listens && !c.ended && !c.leaving
 	if listen {
 		c.listens = true
 		c.wg.Add(1)
@@ -210,7 +212,7 @@ func (m *posted) run() {
 		e := wire.BackendUnavailable.Error(false, "The call was not answered")
 		c.stream.write(wire.AppendEvent(nil, "", "message", e.Append(nil, []byte(m.id))), true)
 	}
-	if status == http.StatusNotFound && had && m.method != "" {
+	if last || status == http.StatusNotFound && had && m.method != "" {
 		c.stream.end() // the session behind is gone: the client is to connect anew
 	}
 }
@@ -251,6 +253,21 @@ func (c *sseClient) finish() {
 	s := newSink(c, "")
 	c.Handle(s, c.inner(http.MethodDelete, c.first.Header).WithContext(ctx), nil)
 	s.finish()
+}
+
+// drain lets no new client in, and ends each that is there as soon as none of its messages is at work.
+func (cs *clients) drain() {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.closed = true
+	for _, c := range cs.byID {
+		c.mu.Lock()
+		c.leaving = true
+		if c.busy == 0 {
+			c.stream.end()
+		}
+		c.mu.Unlock()
+	}
 }
 
 // close ends all clients, and waits until the sessions behind them are ended, too.

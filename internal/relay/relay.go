@@ -44,9 +44,10 @@ func (o *Options) defaults() {
 type Relay struct {
 	o Options
 
-	mu      sync.Mutex
-	closed  bool
-	streams map[*stream]struct{}
+	mu       sync.Mutex
+	draining bool
+	closed   bool
+	streams  map[*stream]struct{}
 
 	bridges *bridges
 	clients *clients
@@ -90,6 +91,8 @@ type Exchange struct {
 	// this exchange let it see, for Review to compare with.
 	Key  [32]byte
 	View any
+
+	client bool // it is an HTTP+SSE client's one stream
 }
 
 // modern tells the era of the exchange.
@@ -178,6 +181,20 @@ func (r *Relay) Open() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.streams)
+}
+
+// Drain ends the streams on which no answer is awaited, those of HTTP+SSE clients once they await none, and takes no new
+// ones. Calls at work go on.
+func (r *Relay) Drain() {
+	r.mu.Lock()
+	r.draining = true
+	for s := range r.streams {
+		if s.idle() {
+			s.end()
+		}
+	}
+	r.mu.Unlock()
+	r.clients.drain()
 }
 
 // Close ends every stream and session, and tells backends of the latter, which may take some seconds where one does not

@@ -20,8 +20,10 @@ var keepAlive = []byte(": keep-alive\n\n")
 // stream is an event stream to a client. Whole events are written by the handler, keep-alives and notices of changed
 // tools by a timer between them. It costs no goroutine of its own while it is idle.
 type stream struct {
-	relay  *Relay
-	caller Caller
+	relay   *Relay
+	caller  Caller
+	answers bool // the answer of a call comes on it, and then its end
+	client  bool // it is the one stream of an HTTP+SSE client, on which the answers of its calls come
 	notices
 	viewMu  sync.Mutex  // apart from mu, which is held while a client is slow to read
 	view    any         // what the client may see, by the last decision
@@ -52,6 +54,7 @@ type notices struct {
 func (r *Relay) stream(ctx context.Context, cancel context.CancelCauseFunc, w http.ResponseWriter, status int, x *Exchange, n notices) *stream {
 	s := &stream{
 		relay: r, caller: Caller{x.Service, x.Version, x.Consumer, x.Key}, view: x.View, notices: n, ctx: ctx, cancel: cancel,
+		answers: x.id() != nil && x.Env.Method != wire.MethodListen, client: x.client,
 		w: w, rc: http.NewResponseController(w), open: true, between: true, last: time.Now(),
 	}
 	every := r.o.KeepAlive
@@ -92,7 +95,7 @@ func (s *stream) close() {
 func (r *Relay) enter(s *stream) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed {
+	if r.closed || r.draining && s.idle() {
 		s.end()
 	}
 	r.streams[s] = struct{}{}
@@ -103,6 +106,9 @@ func (r *Relay) leave(s *stream) {
 	defer r.mu.Unlock()
 	delete(r.streams, s)
 }
+
+// idle tells whether nobody awaits an answer on the stream, as far as it knows itself.
+func (s *stream) idle() bool { return !s.answers && !s.client }
 
 // end makes the handler end the stream, in order.
 func (s *stream) end() { s.cancel(errCut) }
