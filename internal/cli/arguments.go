@@ -73,7 +73,7 @@ func typed(text string, schema any) (json.RawMessage, error) {
 		return json.Marshal(text)
 	}
 	for _, want := range types {
-		if want != "string" && json.Valid([]byte(text)) && fits(strings.TrimSpace(text), want) {
+		if json.Valid([]byte(text)) && fits(strings.TrimSpace(text), want) {
 			return json.RawMessage(text), nil
 		}
 	}

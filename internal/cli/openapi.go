@@ -3,15 +3,12 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/openapi"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
@@ -235,110 +232,3 @@ func endpointHost(endpoint []byte) string {
 	}
 	return e.Data.Address
 }
-
-// adminAPI is what sends requests to Nacos's own admin API.
-type adminAPI interface {
-	Admin(ctx context.Context, method, path string, query, form url.Values) ([]byte, error)
-}
-
-const mcpPath = "/nacos/v3/admin/ai/mcp"
-
-// publishRegistry publishes through Nacos's MCP admin API, as the Nacos console does. That API has no compare-and-set.
-func (p *program) publishRegistry(cmd *cobra.Command, im *importing, content []byte, o openapi.Options) error {
-	ctx := cmd.Context()
-	r, err := openapi.ImportRegistry(ctx, content, im.version, o)
-	if err != nil {
-		return fail(exitFailed, "%w", err)
-	}
-	out := newImported(im, &r.Result)
-	if err := p.checkRegistry(im, r); err != nil {
-		return err
-	}
-	out.written = written{Document: "the Nacos MCP registry: " + im.name + " " + im.version, Action: "none", DryRun: p.dryRun}
-	if p.dryRun {
-		out.Content = string(r.ToolSpecification)
-		p.sayImport(p.note, out)
-		return p.print(out, func() { p.say("%s\n%s\n%s", r.ServerSpecification, r.EndpointSpecification, r.ToolSpecification) })
-	}
-	docs, cfg, err := p.source(cmd)
-	if err != nil {
-		return err
-	}
-	defer docs.close()
-	api, ok := docs.main.(adminAPI)
-	if !ok {
-		return fail(exitUsage, "--registry needs a Nacos: add --source nacos (a directory has no MCP registry)")
-	}
-	own, taken, err := docs.named(ctx, registry.GroupServices, im.name)
-	if err != nil {
-		return err
-	}
-	if taken {
-		return fail(exitFailed, "%s has the same name and would be served instead: remove it first (services remove %s)", own.Key, im.name)
-	}
-	p.sayImport(p.say, out)
-	if out.Action, err = postRegistry(ctx, api, cfg.Nacos.Namespace, im, r); err != nil {
-		return err
-	}
-	return p.print(out, func() {
-		p.say("%s: %s, as %s; the Nacos console shows it under MCP", im.name, out.Action, im.version)
-		p.adviseOnCredentials(ctx, docs, endpointHost(r.EndpointSpecification), out)
-		p.adviseOnAccess(ctx, docs, cfg, []unlessChanged{{before: own}})
-	})
-}
-
-// postRegistry creates the entry, or updates the one of that name.
-func postRegistry(ctx context.Context, api adminAPI, namespace string, im *importing, r *openapi.RegistryResult) (action string, err error) {
-	named := url.Values{"namespaceId": {namespace}, "mcpName": {im.name}}
-	form := url.Values{
-		"namespaceId": {namespace}, "mcpName": {im.name}, "serverSpecification": {string(r.ServerSpecification)},
-		"toolSpecification": {string(r.ToolSpecification)}, "endpointSpecification": {string(r.EndpointSpecification)},
-	}
-	_, err = api.Admin(ctx, http.MethodGet, mcpPath, named, nil)
-	switch {
-	case errors.Is(err, nacos.ErrNotFound):
-		if _, err := api.Admin(ctx, http.MethodPost, mcpPath, nil, form); err != nil {
-			return "", fmt.Errorf("publish %s: %w", im.name, err)
-		}
-		return "created", nil
-	case err != nil:
-		return "", fmt.Errorf("look %s up: %w", im.name, err)
-	}
-	form.Set("latest", "true")
-	if _, err := api.Admin(ctx, http.MethodPut, mcpPath, nil, form); err != nil {
-		return "", fmt.Errorf("publish %s: %w", im.name, err)
-	}
-	return "updated", nil
-}
-
-// checkRegistry refuses what `check` would reject once Nacos has stored it.
-func (p *program) checkRegistry(im *importing, r *openapi.RegistryResult) error {
-	const id = "00000000-0000-0000-0000-000000000000"
-	manifest := fmt.Sprintf(`{"id":%q,"name":%q,"protocol":"http","enabled":true,"latestPublishedVersion":%q,"versionDetails":[{"version":%q}]}`, id, im.name, im.version, im.version)
-	spec := fmt.Sprintf(`{"id":%q,"name":%q,"protocol":"http","enabled":true,"versionDetail":{"version":%q},`+
-		`"remoteServerConfig":{"serviceRef":{"namespaceId":"public","groupName":"mcp-endpoints","serviceName":"x","transportProtocol":"http"}}}`, id, im.name, im.version)
-	m, found := registry.ParseManifest(id+"-mcp-versions.json", []byte(manifest))
-	s, more := registry.ParseSpec(id+"-"+im.version+"-mcp-server.json", []byte(spec))
-	found = append(found, more...)
-	t, more := registry.ParseTools(id+"-"+im.version+"-mcp-tools.json", r.ToolSpecification)
-	found = append(found, more...)
-	if m != nil && s != nil && t != nil {
-		def, more := registry.Assemble(m, im.version, s, t)
-		found = append(found, more...)
-		if def != nil {
-			_, more = convert.Compile(def, convert.Options{})
-			found = append(found, more...)
-		}
-	}
-	bad := false
-	for _, f := range found {
-		bad = bad || !f.Warning
-		p.note("%s: %s", strings.TrimSpace(im.name+" "+f.Tool), f.Message)
-	}
-	if bad {
-		return fail(exitFailed, "the proxy would reject this (see above); nothing was written")
-	}
-	return nil
-}
-
-var _ adminAPI = (*nacos.Client)(nil)

@@ -204,7 +204,7 @@ func TestPublishOpenAPIRefuses(t *testing.T) {
 		want string
 	}{
 		{"--openapi " + file, exitUsage, "--openapi needs --name"},
-		{"--openapi " + file + " --name a/b", exitUsage, `"a/b" is no valid name`},
+		{"--openapi " + file + " --name a/b --dry-run", exitUsage, `"a/b" is no valid name`},
 		{"--openapi " + file + " --name b x.yaml", exitUsage, "exclude each other"},
 		{"x.yaml --include a", exitUsage, "--include goes with --openapi"},
 		{"x.yaml --registry", exitUsage, "--registry goes with --openapi"},

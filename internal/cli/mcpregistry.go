@@ -1,0 +1,228 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/openapi"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
+)
+
+// adminAPI is what sends requests to Nacos's own admin API.
+type adminAPI interface {
+	Admin(ctx context.Context, method, path string, query, form url.Values) ([]byte, error)
+}
+
+const mcpPath = "/nacos/v3/admin/ai/mcp"
+
+// publishRegistry publishes through Nacos's MCP admin API, as the Nacos console does. That API has no compare-and-set.
+func (p *program) publishRegistry(cmd *cobra.Command, im *importing, content []byte, o openapi.Options) error {
+	ctx := cmd.Context()
+	r, err := openapi.ImportRegistry(ctx, content, im.version, o)
+	if err != nil {
+		return fail(exitFailed, "%w", err)
+	}
+	out := newImported(im, &r.Result)
+	if err := p.checkRegistry(im, r); err != nil {
+		return err
+	}
+	out.written = written{Document: "the Nacos MCP registry: " + im.name + " " + im.version, Action: "none", DryRun: p.dryRun}
+	if p.dryRun {
+		out.Content = string(r.ToolSpecification)
+		p.sayImport(p.note, out)
+		return p.print(out, func() { p.say("%s\n%s\n%s", r.ServerSpecification, r.EndpointSpecification, r.ToolSpecification) })
+	}
+	docs, cfg, err := p.source(cmd)
+	if err != nil {
+		return err
+	}
+	defer docs.close()
+	api, ok := docs.main.(adminAPI)
+	if !ok {
+		return fail(exitUsage, "--registry needs a Nacos: add --source nacos (a directory has no MCP registry)")
+	}
+	own, taken, err := docs.named(ctx, registry.GroupServices, im.name)
+	if err != nil {
+		return err
+	}
+	if taken {
+		return fail(exitFailed, "%s has the same name and would be served instead: remove it first (services remove %s)", own.Key, im.name)
+	}
+	p.sayImport(p.say, out)
+	if out.Action, err = postRegistry(ctx, api, cfg.Nacos.Namespace, im, r); err != nil {
+		return err
+	}
+	if err := p.onlyEndpoint(ctx, api, cfg.Nacos.Namespace, im, r.EndpointSpecification); err != nil {
+		return err
+	}
+	return p.print(out, func() {
+		p.say("%s: %s, as %s; the Nacos console shows it under MCP", im.name, out.Action, im.version)
+		p.adviseOnCredentials(ctx, docs, endpointHost(r.EndpointSpecification), out)
+		p.adviseOnAccess(ctx, docs, cfg, []unlessChanged{{before: own}})
+	})
+}
+
+// postRegistry creates the entry, or updates the one of that name.
+func postRegistry(ctx context.Context, api adminAPI, namespace string, im *importing, r *openapi.RegistryResult) (action string, err error) {
+	named := url.Values{"namespaceId": {namespace}, "mcpName": {im.name}}
+	form := url.Values{
+		"namespaceId": {namespace}, "mcpName": {im.name}, "serverSpecification": {string(r.ServerSpecification)},
+		"toolSpecification": {string(r.ToolSpecification)}, "endpointSpecification": {string(r.EndpointSpecification)},
+	}
+	_, err = api.Admin(ctx, http.MethodGet, mcpPath, named, nil)
+	switch {
+	case errors.Is(err, nacos.ErrNotFound):
+		if _, err := api.Admin(ctx, http.MethodPost, mcpPath, nil, form); err != nil {
+			return "", fmt.Errorf("publish %s: %w", im.name, err)
+		}
+		return "created", nil
+	case err != nil:
+		return "", fmt.Errorf("look %s up: %w", im.name, err)
+	}
+	form.Set("latest", "true")
+	if _, err := api.Admin(ctx, http.MethodPut, mcpPath, nil, form); err != nil {
+		return "", fmt.Errorf("publish %s: %w", im.name, err)
+	}
+	return "updated", nil
+}
+
+// checkRegistry refuses what `check` would reject once Nacos has stored it.
+func (p *program) checkRegistry(im *importing, r *openapi.RegistryResult) error {
+	const id = "00000000-0000-0000-0000-000000000000"
+	manifest := fmt.Sprintf(`{"id":%q,"name":%q,"protocol":"http","enabled":true,"latestPublishedVersion":%q,"versionDetails":[{"version":%q}]}`, id, im.name, im.version, im.version)
+	spec := fmt.Sprintf(`{"id":%q,"name":%q,"protocol":"http","enabled":true,"versionDetail":{"version":%q},`+
+		`"remoteServerConfig":{"serviceRef":{"namespaceId":"public","groupName":"mcp-endpoints","serviceName":"x","transportProtocol":"http"}}}`, id, im.name, im.version)
+	m, found := registry.ParseManifest(id+"-mcp-versions.json", []byte(manifest))
+	s, more := registry.ParseSpec(id+"-"+im.version+"-mcp-server.json", []byte(spec))
+	found = append(found, more...)
+	t, more := registry.ParseTools(id+"-"+im.version+"-mcp-tools.json", r.ToolSpecification)
+	found = append(found, more...)
+	if m != nil && s != nil && t != nil {
+		def, more := registry.Assemble(m, im.version, s, t)
+		found = append(found, more...)
+		if def != nil {
+			_, more = convert.Compile(def, convert.Options{})
+			found = append(found, more...)
+		}
+	}
+	bad := false
+	for _, f := range found {
+		bad = bad || !f.Warning
+		p.note("%s: %s", strings.TrimSpace(im.name+" "+f.Tool), f.Message)
+	}
+	if bad {
+		return fail(exitFailed, "the proxy would reject this (see above); nothing was written")
+	}
+	return nil
+}
+
+// endpointGroup is where Nacos keeps the addresses that were entered directly.
+const endpointGroup = "mcp-endpoints"
+
+// endpointWait bounds how long Nacos takes to show an address that was entered.
+const endpointWait = 10 * time.Second
+
+// endpoint is an address in Nacos's naming service.
+type endpoint struct {
+	IP          string
+	Port        int
+	ClusterName string
+}
+
+// onlyEndpoint takes away the other addresses of an entry. Nacos (3.1.0) adds the address of a publication to those that
+// it has for the version, and keeps those of a deleted entry: calls, with their credentials, would go to all of them.
+func (p *program) onlyEndpoint(ctx context.Context, api adminAPI, namespace string, im *importing, specification []byte) error {
+	var want struct {
+		Data struct{ Address, Port string }
+	}
+	if err := json.Unmarshal(specification, &want); err != nil {
+		return err
+	}
+	service := url.Values{"namespaceId": {namespace}, "groupName": {endpointGroup}}
+	for began := time.Now(); ; {
+		name, err := endpointService(ctx, api, namespace, im.name)
+		if err != nil {
+			return fmt.Errorf("look up where %s is called: %w", im.name, err)
+		}
+		service.Set("serviceName", name)
+		list, err := endpoints(ctx, api, service)
+		ours := slices.IndexFunc(list, func(e endpoint) bool { return e.IP == want.Data.Address && strconv.Itoa(e.Port) == want.Data.Port })
+		if err == nil && ours >= 0 {
+			return p.removeEndpoints(ctx, api, service, slices.Delete(list, ours, ours+1))
+		}
+		if time.Since(began) > endpointWait {
+			return fail(exitFailed, "%s is published, but Nacos does not list its address: look at %s in %s in the console, where a former one may be left", im.name, name, endpointGroup)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// endpointService is the naming service that Nacos made for an entry.
+func endpointService(ctx context.Context, api adminAPI, namespace, name string) (string, error) {
+	body, err := api.Admin(ctx, http.MethodGet, mcpPath, url.Values{"namespaceId": {namespace}, "mcpName": {name}}, nil)
+	if err != nil {
+		return "", err
+	}
+	var entry struct {
+		Data struct {
+			RemoteServerConfig struct {
+				ServiceRef struct{ GroupName, ServiceName string }
+			}
+		}
+	}
+	if err := json.Unmarshal(body, &entry); err != nil {
+		return "", err
+	}
+	ref := entry.Data.RemoteServerConfig.ServiceRef
+	if ref.GroupName != endpointGroup || ref.ServiceName == "" {
+		return "", fmt.Errorf("it is called at %q in %q, which Nacos did not make", ref.ServiceName, ref.GroupName)
+	}
+	return ref.ServiceName, nil
+}
+
+const instancePath = "/nacos/v3/admin/ns/instance"
+
+func endpoints(ctx context.Context, api adminAPI, service url.Values) ([]endpoint, error) {
+	body, err := api.Admin(ctx, http.MethodGet, instancePath+"/list", service, nil)
+	if err != nil {
+		return nil, err
+	}
+	var list struct{ Data []endpoint }
+	return list.Data, json.Unmarshal(body, &list)
+}
+
+func (p *program) removeEndpoints(ctx context.Context, api adminAPI, service url.Values, former []endpoint) error {
+	for _, e := range former {
+		one := maps.Clone(service)
+		one.Set("ip", e.IP)
+		one.Set("port", strconv.Itoa(e.Port))
+		one.Set("clusterName", e.ClusterName)
+		one.Set("ephemeral", "false")
+		at := net.JoinHostPort(e.IP, strconv.Itoa(e.Port))
+		if _, err := api.Admin(ctx, http.MethodDelete, instancePath, one, nil); err != nil {
+			return fmt.Errorf("take the former address %s out of %s/%s, which is called too as long as it is there: %w", at, endpointGroup, service.Get("serviceName"), err)
+		}
+		p.say("The former address %s is not called any more.", at)
+	}
+	return nil
+}
+
+var _ adminAPI = (*nacos.Client)(nil)
