@@ -1,12 +1,16 @@
 package e2e
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 )
 
 // modernBody is a request of the newest revision.
@@ -102,6 +106,8 @@ var convertedCases = []wireCase{
 	{"legacy unknown tool", "", nil, legacyBody("tools/call", `"name":"no-such-tool"`), 200, -32602, "Unknown tool: no-such-tool"},
 	{"legacy unknown revision", "", map[string]string{"Mcp-Protocol-Version": "1999-01-01"}, legacyBody("tools/list", ""), 400, -32022, `"supported"`},
 	{"an old revision is negotiated", "", nil, legacyBody("initialize", `"protocolVersion":"2024-11-05"`), 200, 0, `"protocolVersion":"2024-11-05"`},
+	{"another old one", "", nil, legacyBody("initialize", `"protocolVersion":"2025-03-26"`), 200, 0, `"protocolVersion":"2025-03-26"`},
+	{"a less old one", "", nil, legacyBody("initialize", `"protocolVersion":"2025-06-18"`), 200, 0, `"protocolVersion":"2025-06-18"`},
 	{"an unknown one is answered with ours", "", nil, legacyBody("initialize", `"protocolVersion":"1999-01-01"`), 200, 0, `"protocolVersion":"2025-11-25"`},
 	{"notification", "", nil, `{"jsonrpc":"2.0","method":"notifications/initialized"}`, 202, 0, ""},
 	{"modern notification", "", modernHeader("notifications/cancelled", ""), `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`, 202, 0, ""},
@@ -128,6 +134,13 @@ func TestStatusesAndCodes(t *testing.T) {
 	p := start(t, s).ready()
 	t.Run("converted", func(t *testing.T) {
 		checkWire(t, p, "converted", append(everyKind("get_item", `{"id":7}`), convertedCases...))
+	})
+	t.Run("converted sessions do not end", func(t *testing.T) {
+		c := p.client("converted", aliceKey)
+		c.initialize()
+		if a := c.do(http.MethodDelete, ""); a.Status != 405 || a.Header.Get("Allow") != "POST, GET" {
+			t.Errorf("DELETE: %d %v", a.Status, a.Header)
+		}
 	})
 	t.Run("passed", func(t *testing.T) { checkWire(t, p, "passed", everyKind("test_simple_text", `{}`)) })
 	t.Run("keys", func(t *testing.T) {
@@ -178,4 +191,84 @@ func (a answer) code() int {
 	}
 	_ = json.Unmarshal([]byte(body), &r)
 	return r.Error.Code
+}
+
+// TestCallersThatLeaveOrCancelEndTheHTTPCall has a converted tool's backend wait until it is given up.
+func TestCallersThatLeaveOrCancelEndTheHTTPCall(t *testing.T) {
+	begun, ended := make(chan struct{}, 1), make(chan struct{}, 1)
+	api := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		begun <- struct{}{}
+		<-r.Context().Done()
+		ended <- struct{}{}
+	}))
+	t.Cleanup(api.Close)
+	s := directory(t)
+	s.put(t, "proxy-services", "slow.yaml", "upstream: {url: \""+api.URL+"\"}\ntools: [{name: wait, description: d, requestTemplate: {url: /, method: GET}}]\n")
+	s.put(t, "proxy-grants", "slow.yaml", "consumers: [alice]\n")
+	s.put(t, "proxy-consumers", "alice.yaml", consumer(aliceKey))
+	p := start(t, s).ready()
+	within := func(what string, c <-chan struct{}) {
+		t.Helper()
+		select {
+		case <-c:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+	call := func(ctx context.Context, c *client) {
+		body := modernBody("tools/call", `"name":"wait"`)
+		if c.session != "" {
+			body = legacyBody("tools/call", `"name":"wait"`)
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.URL+"/mcp/slow", strings.NewReader(body))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		req.Header.Set("Authorization", "Bearer "+aliceKey)
+		if c.session != "" {
+			req.Header.Set("Mcp-Session-Id", c.session)
+		} else {
+			for name, value := range modernHeader("tools/call", "wait") {
+				req.Header.Set(name, value)
+			}
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			_ = resp.Body.Close()
+		}
+	}
+
+	ctx, leave := context.WithCancel(context.Background())
+	defer leave()
+	go call(ctx, p.client("slow", aliceKey))
+	within("the call of one who leaves", begun)
+	leave()
+	within("its end", ended)
+
+	c := p.client("slow", aliceKey)
+	c.initialize()
+	go call(context.Background(), c)
+	within("the call that is cancelled", begun)
+	c.post(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}}`)
+	within("its end", ended)
+}
+
+// TestPathsThatAreNoService has clients probe for an authorization server, which there is none of.
+func TestPathsThatAreNoService(t *testing.T) {
+	s := directory(t)
+	p := start(t, s).ready()
+	for _, path := range []string{
+		"/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/mcp/store",
+		"/.well-known/oauth-authorization-server", "/.well-known/openid-configuration", "/register", "/",
+	} {
+		resp, err := http.Get(p.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusNotFound || resp.Header.Get("Content-Type") != "application/json" || !json.Valid(body) {
+			t.Errorf("%s: %d %v %s", path, resp.StatusCode, resp.Header, body)
+		}
+	}
 }

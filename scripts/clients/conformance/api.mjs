@@ -16,6 +16,10 @@ const server = http.createServer((request, response) => {
       return answer(200, 'audio/wav', wav);
     case '/file':
       return answer(200, 'application/zip', Buffer.from('504b0506000000000000000000000000000000000000', 'hex'));
+    case '/steps': // an answer in pieces, one line each
+      response.writeHead(200, { 'Content-Type': 'application/x-ndjson' });
+      for (const step of [1, 2, 3]) setTimeout(() => response.write(`{"step":${step}}\n`), 50 * step);
+      return setTimeout(() => response.end(), 200);
     case '/error':
       return answer(500, 'text/plain', 'This tool intentionally returns an error for testing');
     default:
