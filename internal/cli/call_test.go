@@ -361,4 +361,19 @@ func TestStatusOfARunningProxy(t *testing.T) {
 		t.Error("no JSON")
 	}
 	r.fails(exitUnavailable, "is it running, and is admin.listen right?", "status", "--admin-listen=127.0.0.1:1")
+
+	guarded := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer s3cret-of-admins" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		fmt.Fprint(w, `{"version":"v9","ready":false,"source":{"kind":"nacos"}}`)
+	}))
+	defer guarded.Close()
+	admin = "--admin-listen=" + guarded.Listener.Addr().String()
+	r.fails(exitUnavailable, "wants a token: set NMP_ADMIN_TOKEN", "status", admin)
+	t.Setenv("NMP_ADMIN_TOKEN", "s3cret-of-admins")
+	if code := r.run("status", admin); code != exitFailed || !strings.Contains(r.out, "v9") || !strings.Contains(r.out, "not ready") {
+		t.Errorf("exit %d\n%s%s", code, r.out, r.err)
+	}
 }

@@ -9,6 +9,9 @@ import (
 
 var validHost = regexp.MustCompile(`^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?(:[0-9]{1,5})?$|^\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?$`)
 
+// validNaming names a naming service, whose instances' addresses nobody can list beforehand; its case counts.
+var validNaming = regexp.MustCompile(`^nacos:([A-Za-z0-9._-]+/)?[A-Za-z0-9._:-]+/[A-Za-z0-9._:-]+$`)
+
 // ParseCredentials reads a proxy-credentials document. The Credentials are nil where it is rejected. Both lists
 // must name something: a secret that any service could send anywhere is what the document is there to prevent.
 func ParseCredentials(dataID string, content []byte) (*Credentials, []Rejection) {
@@ -23,8 +26,12 @@ func ParseCredentials(dataID string, content []byte) (*Credentials, []Rejection)
 	c := &Credentials{Name: name, Services: readNames(o, "services", "service"), Values: map[string]string{}}
 	o.each("hosts", func(path string, n *yaml.Node) {
 		h, ok := r.str(n, path)
+		if validNaming.MatchString(h) {
+			c.Hosts = append(c.Hosts, h)
+			return
+		}
 		if ok && !validHost.MatchString(h) {
-			r.reject(n, path, "must be a host such as api.example.com, api.example.com:8443, *.example.com or [::1]")
+			r.reject(n, path, "must be a host such as api.example.com, api.example.com:8443, *.example.com or [::1], or nacos:<group>/<service>")
 		}
 		c.Hosts = append(c.Hosts, strings.ToLower(h))
 	})
