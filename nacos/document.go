@@ -69,6 +69,10 @@ func (c *Client) callOver(ctx context.Context, l *link, sign func(context.Contex
 		r := make()
 		cred.sign(r.GetHeaders())
 		resp, err := cn.request(ctx, r, requestTimeout)
+		if errors.Is(err, errNotSent) && attempt < 2 {
+			sleep(ctx, 2*attendEvery) // until the connection is known to be lost
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

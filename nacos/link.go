@@ -34,6 +34,7 @@ const (
 	aliveEvery   = 1500 * time.Millisecond
 	aliveTimeout = 2500 * time.Millisecond
 	probeTimeout = 1500 * time.Millisecond
+	attendEvery  = 50 * time.Millisecond
 	startTimeout = 4 * time.Second
 	// Pauses between attempts to connect: doubled from the first to the last, each times 0.5 to 1.5.
 	minPause = 100 * time.Millisecond
@@ -180,7 +181,7 @@ func sleep(ctx context.Context, d time.Duration) {
 // attend returns when the connection is no longer of use, with the reason.
 func (l *link) attend(c *conn) error {
 	// The SDK tells nobody when a stream ends, it only changes its state.
-	ticker := time.NewTicker(50 * time.Millisecond)
+	ticker := time.NewTicker(attendEvery)
 	defer ticker.Stop()
 	for {
 		select {
@@ -347,11 +348,14 @@ func (c *conn) abandon(up <-chan struct{}, cancel context.CancelFunc) {
 	c.close()
 }
 
+// errNotSent says that a request met a connection that was lost: it may be sent over the next one.
+var errNotSent = errors.New("connection lost")
+
 // request sends one request. It returns when ctx ends, but the SDK goes on until the timeout: ending a request
 // early would make it give up the connection.
 func (c *conn) request(ctx context.Context, r rpc_request.IRequest, timeout time.Duration) (rpc_response.IResponse, error) {
 	if !c.rpc.IsRunning() {
-		return nil, fmt.Errorf("%w: connection lost", ErrUnavailable)
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, errNotSent)
 	}
 	type answer struct {
 		resp rpc_response.IResponse

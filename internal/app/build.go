@@ -101,6 +101,7 @@ func (a *App) gauges() {
 	}
 	gauge("nmp_requests_active", "Requests being served, streams included.", func() float64 { return float64(a.gateway.Active()) })
 	gauge("nmp_services_compiled", "Services compiled now.", func() float64 { return float64(a.catalog.CompiledCount()) })
+	gauge("nmp_validations_pending", "Definitions that wait for their validation.", func() float64 { return float64(a.catalog.Pending()) })
 	gauge("nmp_source_connected", "1 while the source answers.", func() float64 { return asFloat(a.feeds.status().Connected) })
 	gauge("nmp_index_serial", "Number of the configuration in force; grows with each change.", func() float64 { return float64(a.catalog.Index().Serial()) })
 	gauge("nmp_store_failing", "1 while the last-known-good store cannot be written.", func() float64 {

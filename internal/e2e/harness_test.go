@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -38,7 +39,12 @@ func (s *source) put(t testing.TB, group, dataID, content string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	doc := nacos.Document{Key: nacos.Key{Group: group, DataID: dataID}, Content: []byte(content)}
-	if err := s.Publish(ctx, doc, nacos.AnyMD5); err != nil {
+	err := s.Publish(ctx, doc, nacos.AnyMD5)
+	for errors.Is(err, nacos.ErrUnavailable) && ctx.Err() == nil { // a Nacos that has just started drops connections
+		time.Sleep(100 * time.Millisecond)
+		err = s.Publish(ctx, doc, nacos.AnyMD5)
+	}
+	if err != nil {
 		t.Fatalf("publish %s/%s: %v", group, dataID, err)
 	}
 }
