@@ -24,6 +24,7 @@ import (
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/relay"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/session"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
@@ -167,10 +168,10 @@ var hotPaths = []struct {
 	allocs                 float64
 }{
 	{"passthrough", "/mcp/echo", `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hello"}}}`,
-		`{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"hello"}],"isError":false}}`, 60},
+		`{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"hello"}],"isError":false}}`, 36},
 	{"converted", "/mcp/store", `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"get_item","arguments":{"id":7}}}`,
-		`{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"Lamp costs 12.5"}]}}`, 80},
-	{"denied", "/mcp/none", `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo"}}`, "", 12},
+		`{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"Lamp costs 12.5"}]}}`, 54},
+	{"denied", "/mcp/none", `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo"}}`, "", 7},
 }
 
 // TestAllocationsOfCalls: one allocation more on the way of every call fails here long before anybody can time it.
@@ -189,6 +190,31 @@ func TestAllocationsOfCalls(t *testing.T) {
 			t.Errorf("%s: %v allocations, at most %v: find the new one with -bench=Serve -memprofile", c.name, n, c.allocs)
 		} else {
 			t.Logf("%s: %v allocations, at most %v", c.name, n, c.allocs)
+		}
+	}
+}
+
+// TestDecisionsAndScansDoNotAllocate: from the key in a request to whether its tool may be called, and one scan of a body.
+func TestDecisionsAndScansDoNotAllocate(t *testing.T) {
+	g := benchGateway(t)
+	x, index, now := newRepeated(g, hotPaths[0].path, hotPaths[0].body), g.options.Catalog.Index(), time.Now().UnixNano()
+	decide := func() {
+		who := g.identify(x.r, index, now)
+		s := index.Service("echo")
+		if !s.Access.Service(who.consumer, now).Allowed || !s.Access.Tool(who.consumer, []byte("echo"), now).Allowed {
+			t.Fatal("denied")
+		}
+	}
+	body, env := []byte(hotPaths[0].body), new(wire.Envelope)
+	scan := func() {
+		if err := wire.Scan(body, env); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, f := range map[string]func(){"decision": decide, "scan": scan} {
+		f()
+		if n := testing.AllocsPerRun(500, f); n != 0 && !raceDetector {
+			t.Errorf("%s: %v allocations, want none", name, n)
 		}
 	}
 }
