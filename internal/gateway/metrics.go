@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,11 +15,21 @@ type Metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	bytes    *prometheus.CounterVec
+
+	mu       sync.RWMutex
+	services map[string]*serviceMetrics
+}
+
+// serviceMetrics are those that nearly every call of one service touches.
+type serviceMetrics struct {
+	served, bytes prometheus.Counter
+	duration      prometheus.Observer
 }
 
 // NewMetrics registers the gateway's metrics with r.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
+		services: map[string]*serviceMetrics{},
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "nmp_requests_total", Help: "Requests of MCP clients by service, decision and HTTP status.",
 		}, []string{"service", "decision", "status"}),
@@ -42,7 +54,31 @@ func (m *Metrics) observe(c *call) {
 	if c.allowed {
 		decision = "allow"
 	}
-	m.requests.WithLabelValues(service, decision, strconv.Itoa(c.status)).Inc()
-	m.duration.WithLabelValues(service).Observe(time.Since(c.start).Seconds())
-	m.bytes.WithLabelValues(service).Add(float64(c.written))
+	of := m.of(service)
+	if c.allowed && c.status == http.StatusOK {
+		of.served.Inc()
+	} else {
+		m.requests.WithLabelValues(service, decision, strconv.Itoa(c.status)).Inc()
+	}
+	of.duration.Observe(time.Since(c.start).Seconds())
+	of.bytes.Add(float64(c.written))
+}
+
+// of gives a service's own metrics without the search that WithLabelValues makes for each.
+func (m *Metrics) of(service string) *serviceMetrics {
+	m.mu.RLock()
+	of := m.services[service]
+	m.mu.RUnlock()
+	if of != nil {
+		return of
+	}
+	of = &serviceMetrics{
+		served:   m.requests.WithLabelValues(service, "allow", "200"),
+		duration: m.duration.WithLabelValues(service),
+		bytes:    m.bytes.WithLabelValues(service),
+	}
+	m.mu.Lock()
+	m.services[service] = of
+	m.mu.Unlock()
+	return of
 }

@@ -55,7 +55,10 @@ func (b *Backend) response(c *clock, r *Request, resp *http.Response) (*Response
 		return nil, e
 	}
 	events := isEvents(resp.Header)
-	coding := strings.ToLower(strings.TrimSpace(strings.Join(resp.Header["Content-Encoding"], ",")))
+	coding := ""
+	if all := resp.Header["Content-Encoding"]; len(all) > 0 {
+		coding = strings.ToLower(strings.TrimSpace(strings.Join(all, ",")))
+	}
 	if coding == "identity" {
 		coding = ""
 	}
@@ -96,7 +99,14 @@ func (b *Backend) response(c *clock, r *Request, resp *http.Response) (*Response
 }
 
 func isEvents(h http.Header) bool {
-	t, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
+	v := h.Get("Content-Type")
+	switch v { // the spellings nearly everybody uses
+	case "", "application/json", "application/json; charset=utf-8":
+		return false
+	case "text/event-stream":
+		return true
+	}
+	t, _, _ := mime.ParseMediaType(v)
 	return t == "text/event-stream"
 }
 
