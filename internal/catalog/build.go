@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -227,13 +226,13 @@ func (v *Variant) definition() (*registry.Definition, []registry.Rejection, erro
 	var def *registry.Definition
 	var rejections []registry.Rejection
 	if v.own != nil {
-		def, _ = registry.ParseService(v.own.Key.DataID, v.own.good)
+		def, _ = registry.ParseService(v.own.Key.DataID, v.own.good.open())
 	} else {
 		m := v.manifest.value.(*registry.Manifest)
 		s := v.spec.value.(*registry.Spec)
 		t := &registry.ToolSet{}
 		if v.tools != nil {
-			t, _ = registry.ParseTools(v.tools.Key.DataID, v.tools.good)
+			t, _ = registry.ParseTools(v.tools.Key.DataID, v.tools.good.open())
 		}
 		def, rejections = registry.Assemble(m, v.Version, s, t)
 	}
@@ -258,5 +257,5 @@ func (v *Variant) source() *Document {
 }
 
 func sameContent(d *Document, ch nacos.Change) bool {
-	return d != nil && d.MD5 == ch.MD5 && (d.State == Rejected || bytes.Equal(d.good, ch.Content))
+	return d != nil && d.MD5 == ch.MD5 && (d.State == Rejected || d.good.equal(ch.Content))
 }

@@ -75,7 +75,7 @@ func (b *build) dispute(doc *Document, claimed *registry.Consumer, lost []regist
 	marked.State = Rejected
 	marked.Rejections = append(slices.Clone(doc.Rejections), lost...)
 	marked.value = claimed
-	marked.disputed = &nacos.Change{Key: doc.Key, Content: doc.good, MD5: doc.MD5}
+	marked.disputed = &nacos.Change{Key: doc.Key, Content: doc.good.open(), MD5: doc.MD5}
 	b.changed = slices.DeleteFunc(b.changed, func(d *Document) bool { return d == doc })
 	b.docs.set(doc.Key, &marked)
 	b.w.options.logRejected(&marked)
@@ -89,7 +89,7 @@ func (b *build) retryDisputed(now time.Time) {
 			delete(b.w.disputed, key)
 			continue
 		}
-		again := b.w.read(*doc.disputed, nil, now)
+		again := read(*doc.disputed).document(*doc.disputed, nil, now)
 		b.docs.set(key, again)
 		b.consumer(key, again)
 		b.changed = append(b.changed, again)

@@ -97,19 +97,19 @@ type Document struct {
 	GoodMD5    string    // of the version in force; empty if none is
 	GoodSince  time.Time // when that was accepted
 
-	good     []byte // the version in force
-	rejected []byte // the newest version, if it was rejected and is not large
-	value    any    // what was read from it, by group; nil if there is none in force
+	good     content // the version in force
+	rejected content // the newest version, if it was rejected and is not large
+	value    any     // what was read from it, by group; nil if there is none in force
 
 	noted    *Document     // the record that this one repeats with more Rejections; variants are made of that one
 	disputed *nacos.Change // the version rejected because of another consumer's key, to be tried again
 }
 
 // Content gives the version in force; nil if none is. It must not be changed.
-func (d *Document) Content() []byte { return d.good }
+func (d *Document) Content() []byte { return d.good.open() }
 
 // Rejected gives the newest version if it was rejected; nil for one of more than 1 MiB. It must not be changed.
-func (d *Document) Rejected() []byte { return d.rejected }
+func (d *Document) Rejected() []byte { return d.rejected.open() }
 
 // Service is a name under which clients find tools, with all that is decided before a call: access and versions.
 type Service struct {

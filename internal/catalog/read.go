@@ -1,6 +1,10 @@
 package catalog
 
 import (
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
@@ -24,17 +28,13 @@ const keptRejected = 1 << 20
 // raw marks a document of a credential group that is looked up by field and otherwise not read.
 type raw struct{}
 
-// read makes the record of a document's new version. What cannot be accepted leaves the old version in force.
-func (w *writer) read(ch nacos.Change, old *Document, now time.Time) *Document {
-	value, rejections := w.parse(ch.Key, ch.Content)
-	for i := range rejections {
-		rejections[i].Group, rejections[i].DataID = ch.Key.Group, ch.Key.DataID
-	}
+// document makes the record of a document's new version. What cannot be accepted leaves the old version in force.
+func (r reading) document(ch nacos.Change, old *Document, now time.Time) *Document {
 	doc := &Document{
-		Key: ch.Key, MD5: ch.MD5, State: Applied, Since: now, Rejections: rejections,
-		GoodMD5: ch.MD5, GoodSince: now, good: ch.Content, value: value,
+		Key: ch.Key, MD5: ch.MD5, State: Applied, Since: now, Rejections: r.rejections,
+		GoodMD5: ch.MD5, GoodSince: now, good: r.content, value: r.value,
 	}
-	if value == nil {
+	if r.value == nil {
 		doc.reject(old)
 	}
 	return doc
@@ -42,17 +42,50 @@ func (w *writer) read(ch nacos.Change, old *Document, now time.Time) *Document {
 
 // reject leaves in force what was in force before, if anything.
 func (d *Document) reject(old *Document) {
-	if len(d.good) <= keptRejected {
+	if max(d.good.size, len(d.good.bytes)) <= keptRejected {
 		d.rejected = d.good
 	}
-	d.State, d.GoodMD5, d.GoodSince, d.good, d.value = Rejected, "", time.Time{}, nil, nil
+	d.State, d.GoodMD5, d.GoodSince, d.good, d.value = Rejected, "", time.Time{}, content{}, nil
 	if old != nil {
 		d.GoodMD5, d.GoodSince, d.good, d.value = old.GoodMD5, old.GoodSince, old.good, old.value
 	}
 }
 
+// reading is what was read from one version of a document.
+type reading struct {
+	value      any
+	rejections []registry.Rejection
+	content    content
+}
+
+func read(ch nacos.Change) reading {
+	value, rejections := parse(ch.Key, ch.Content)
+	for i := range rejections {
+		rejections[i].Group, rejections[i].DataID = ch.Key.Group, ch.Key.DataID
+	}
+	return reading{value, rejections, pack(ch.Content)}
+}
+
+// readAll reads changes before they are applied one after the other, on all processors where there are many.
+func readAll(changes []nacos.Change) []reading {
+	all := make([]reading, len(changes))
+	var next atomic.Int64
+	var done sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), 1+len(changes)/64) {
+		done.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(changes)); i = next.Add(1) - 1 {
+				if !changes[i].Deleted {
+					all[i] = read(changes[i])
+				}
+			}
+		})
+	}
+	done.Wait()
+	return all
+}
+
 // parse gives what a document's content means, nil if it is rejected whole.
-func (w *writer) parse(key nacos.Key, content []byte) (any, []registry.Rejection) {
+func parse(key nacos.Key, content []byte) (any, []registry.Rejection) {
 	switch key.Group {
 	case registry.GroupServices:
 		def, rejections := registry.ParseService(key.DataID, content)
@@ -69,7 +102,11 @@ func (w *writer) parse(key nacos.Key, content []byte) (any, []registry.Rejection
 		if set == nil {
 			return nil, rejections
 		}
-		return &summary{tools: set.Names()}, rejections
+		s := &summary{}
+		for _, name := range set.Names() {
+			s.tools = append(s.tools, strings.Clone(name)) // it may be a part of the whole document
+		}
+		return s, rejections
 	case registry.GroupUpstreams:
 		return present(registry.ParseUpstream(key.DataID, content))
 	case registry.GroupConsumers:
@@ -96,7 +133,7 @@ func summarize(def *registry.Definition) *summary {
 		tools: make([]string, 0, len(def.Tools)),
 	}
 	for i := range def.Tools {
-		s.tools = append(s.tools, def.Tools[i].Name)
+		s.tools = append(s.tools, strings.Clone(def.Tools[i].Name))
 	}
 	return s
 }

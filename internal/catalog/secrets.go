@@ -98,18 +98,19 @@ func (s *secrets) document(service string, key nacos.Key) (convert.Secret, error
 		text, err := json.Marshal(c.Values)
 		return convert.Secret{Value: string(text), Hosts: hosts(c)}, err
 	}
-	if json.Valid(d.good) {
-		return convert.Secret{Value: string(d.good)}, nil
+	content := d.good.open()
+	if json.Valid(content) {
+		return convert.Secret{Value: string(content)}, nil
 	}
 	var tree any
-	if err := yaml.Unmarshal(d.good, &tree); err == nil {
+	if err := yaml.Unmarshal(content, &tree); err == nil {
 		if _, isMap := tree.(map[string]any); isMap {
 			if text, err := json.Marshal(tree); err == nil {
 				return convert.Secret{Value: string(text)}, nil
 			}
 		}
 	}
-	return convert.Secret{Value: strings.TrimSpace(string(d.good))}, nil
+	return convert.Secret{Value: strings.TrimSpace(string(content))}, nil
 }
 
 func (s *secrets) file(path string) (convert.Secret, error) {

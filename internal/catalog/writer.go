@@ -72,8 +72,12 @@ func (w *writer) run(ctx context.Context) {
 func (w *writer) load(initial []Kept) {
 	b := w.begin(w.catalog.Index())
 	b.loading = true
-	for _, k := range initial {
-		b.change(k.Change, k.Since)
+	changes := make([]nacos.Change, len(initial))
+	for i, k := range initial {
+		changes[i] = k.Change
+	}
+	for i, r := range readAll(changes) {
+		b.change(changes[i], r, initial[i].Since)
 	}
 	b.finish(time.Now(), nil, true)
 }
@@ -86,8 +90,8 @@ func (w *writer) apply(changes []nacos.Change, checked []checkedVariant, synced 
 	}
 	b := w.begin(old)
 	now := time.Now()
-	for _, ch := range changes {
-		b.change(ch, now)
+	for i, r := range readAll(changes) {
+		b.change(changes[i], r, now)
 	}
 	b.finish(now, checked, synced)
 }
@@ -141,7 +145,8 @@ func (s *Service) variants() []*Variant {
 	return all
 }
 
-func (b *build) change(ch nacos.Change, now time.Time) {
+// change applies one change; r is what was read from it.
+func (b *build) change(ch nacos.Change, r reading, now time.Time) {
 	old, _ := b.docs.get(ch.Key)
 	if ch.Deleted {
 		if old == nil {
@@ -156,7 +161,7 @@ func (b *build) change(ch nacos.Change, now time.Time) {
 	if sameContent(old, ch) {
 		return
 	}
-	doc := b.w.read(ch, old, now)
+	doc := r.document(ch, old, now)
 	b.docs.set(ch.Key, doc)
 	b.changed = append(b.changed, doc)
 	if doc.value == nil || old == nil || doc.value != old.value {

@@ -126,8 +126,8 @@ func (p *proxy) document(group, dataID string) catalog.DocumentStatus {
 	return catalog.DocumentStatus{}
 }
 
-// TestA07_MalformedDocumentHarmsNothingElse publishes a bad version of one document on the real Nacos. Seen red with a
-// rejected document taken out of the Index, and with the store given rejected versions, too.
+// TestA07_MalformedDocumentHarmsNothingElse publishes a bad version of one document on the real Nacos. Seen red with
+// nothing left in force of a rejected document, and with rejected versions not kept.
 func TestA07_MalformedDocumentHarmsNothingElse(t *testing.T) {
 	s, server, _ := realNacos(t)
 	api := newRecorder(t, shop)
@@ -201,7 +201,7 @@ func TestA07_MalformedDocumentHarmsNothingElse(t *testing.T) {
 }
 
 // TestA08_DeletionsTakeEffectOnNacos deletes documents of every kind, in Nacos's own ways, and the last instance. Seen
-// red with deletions left to lists, and with an empty list of instances taken for a fault.
+// red with deletions left to lists, and with an empty list of instances ignored.
 func TestA08_DeletionsTakeEffectOnNacos(t *testing.T) {
 	s, server, namespace := realNacos(t)
 	api, _ := fourKindsOnNacos(t, s, server, namespace)

@@ -50,7 +50,7 @@ func (p *proxy) calls(when string) {
 func (p *proxy) connected() bool { return p.status().Source.Connected }
 
 // TestA01_NoCallFailsWhileNacosIsAway stops and then kills the Nacos that the running proxy follows, and starts it again
-// with its data, all under load.
+// with its data, all under load. Seen red with the instances of naming services emptied while their source is away.
 func TestA01_NoCallFailsWhileNacosIsAway(t *testing.T) {
 	server := nacostest.Mortal(t)
 	namespace := server.Namespace(t)
@@ -97,7 +97,8 @@ func TestA01_NoCallFailsWhileNacosIsAway(t *testing.T) {
 	t.Logf("an edit after the restart holds after %s", took.Round(time.Millisecond))
 }
 
-// TestA02_StartsFromTheStore starts the proxy again and again while its Nacos cannot be reached.
+// TestA02_StartsFromTheStore starts the proxy again and again while its Nacos cannot be reached. Seen red with kept
+// instances not used, and with the time of the last contact taken from the start of the process.
 func TestA02_StartsFromTheStore(t *testing.T) {
 	s, server, namespace := realNacos(t)
 	fourKindsOnNacos(t, s, server, namespace)
@@ -166,7 +167,8 @@ func lists(p *proxy) map[string]string {
 	return all
 }
 
-// TestA03_StartsWithNeitherNacosNorStore: alive, not ready, and clear about it, until Nacos comes.
+// TestA03_StartsWithNeitherNacosNorStore: alive, not ready, and clear about it, until Nacos comes. Seen red with an Index
+// that calls itself synced from the start.
 func TestA03_StartsWithNeitherNacosNorStore(t *testing.T) {
 	s, server, namespace := realNacos(t)
 	fourKindsOnNacos(t, s, server, namespace)
@@ -204,6 +206,7 @@ func TestA03_StartsWithNeitherNacosNorStore(t *testing.T) {
 }
 
 // TestA04_ConvergesWhenNacosIsBack edits, adds and deletes while the proxy cannot reach Nacos, which refuses or hangs.
+// Seen red with a watch that neither listens again after a reconnect nor lists again.
 func TestA04_ConvergesWhenNacosIsBack(t *testing.T) {
 	s, server, _ := realNacos(t)
 	api := newRecorder(t, shop)

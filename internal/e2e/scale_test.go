@@ -16,12 +16,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/faultproxy"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
 // Scale is the environment variable that has TestA13_Scale run at another size than the small one of every test run:
 // a number of services, with as many consumers. scripts/bench-scale sets it.
-const Scale = "NMP_SCALE"
+const Scale = "TEST_SCALE"
 
 // scaleTools is how many tools a service of the scale test has, scaleKeys how many keys a consumer.
 const (
@@ -226,4 +227,74 @@ func (p *program) cpu() time.Duration {
 	user, _ := strconv.Atoi(f[11])
 	system, _ := strconv.Atoi(f[12])
 	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100
+}
+
+// TestA13_Scale runs the proxy with 1,000 services and consumers, or as many as Scale says, and prints what it takes.
+// Held are ratios and bounds with room for a busy machine; with 10,000 or more, the promised memory. Seen red with every
+// definition validated before the proxy calls itself ready, and with contents kept as they come (memory, at 10,000).
+func TestA13_Scale(t *testing.T) {
+	n := 1000
+	if s := os.Getenv(Scale); s != "" {
+		n, _ = strconv.Atoi(s)
+	}
+	api := newRecorder(t, shop)
+	bin := buildProxy(t)
+	t.Run("directory", func(t *testing.T) {
+		dir := scaleDirectory(t, n, api.URL)
+		scale(t, bin, n, []string{"NMP_SOURCE=dir", "NMP_DIR_PATH=" + dir}, func() {
+			if err := os.Rename(dir, dir+"-away"); err != nil {
+				t.Fatal(err)
+			}
+		})
+	})
+	t.Run("nacos", func(t *testing.T) {
+		s, server, namespace := realNacos(t)
+		began := time.Now()
+		scaleNacos(t, s, n, api.URL)
+		t.Logf("nacos: %d documents published in %s", 5*n, time.Since(began).Round(time.Second))
+		pair := faultproxy.NewPair(t, server.Addr)
+		scale(t, bin, n, []string{
+			"NMP_SOURCE=nacos", "NMP_NACOS_ADDRESSES=" + pair.Addr(), "NMP_NACOS_NAMESPACE=" + namespace,
+			"NMP_NACOS_USERNAME=" + server.User, "NMP_NACOS_PASSWORD=" + server.Password,
+		}, func() { away(pair) })
+	})
+}
+
+// scale measures a proxy of n services; cut takes its source away.
+func scale(t *testing.T, bin string, n int, env []string, cut func()) {
+	env = append(env, "NMP_STATE_PATH="+t.TempDir())
+	p := runProxy(t, bin, env...)
+	fromSource := p.ready()
+	t.Logf("%d services: ready %s after the start, from the source", n, fromSource.Round(time.Millisecond))
+	if got := p.list(n / 2); got != scaleTools {
+		t.Errorf("a service lists %d tools as soon as ready, want %d", got, scaleTools)
+	}
+	validated := p.validated()
+	t.Logf("%d services: all definitions validated after %s, %s of processor time", n, validated.Round(time.Millisecond), p.cpu().Round(time.Millisecond))
+	for i := range min(n, 1100) {
+		if got := p.list(i); got != scaleTools {
+			t.Fatalf("service %d lists %d tools, want %d", i, got, scaleTools)
+		}
+	}
+	now, most := p.memory()
+	t.Logf("%d services: %d MB with the LRU full, %d MB at most", n, now, most)
+	if n >= 10_000 && most > 512 {
+		t.Errorf("%d MB at most, more than 512", most)
+	}
+	before := p.cpu()
+	time.Sleep(5 * time.Second)
+	t.Logf("%d services: idle, %s of processor time a second", n, ((p.cpu() - before) / 5).Round(time.Millisecond))
+	p.stop()
+
+	cut()
+	p = runProxy(t, bin, env...)
+	fromStore := p.ready()
+	now, most = p.memory()
+	t.Logf("%d services: ready %s after the start, from the store; %d MB", n, fromStore.Round(time.Millisecond), now)
+	if got := p.list(n / 3); got != scaleTools {
+		t.Errorf("a service lists %d tools from the store, want %d", got, scaleTools)
+	}
+	if room := 2*fromSource + 2*time.Second; fromStore > room {
+		t.Errorf("ready from the store after %s, from the source after %s", fromStore, fromSource)
+	}
 }
