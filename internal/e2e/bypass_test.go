@@ -157,6 +157,7 @@ type gullible struct {
 	*httptest.Server
 	mu       sync.Mutex
 	executed map[string]string // tool to the first request and reading by which it was
+	received int
 	events   chan string       // answers of an HTTP+SSE backend
 }
 
@@ -183,6 +184,7 @@ func (g *gullible) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	body, _ := io.ReadAll(r.Body)
 	g.mu.Lock()
+	g.received++
 	for tool, by := range readings(r.Header, body) {
 		if g.executed[tool] == "" {
 			g.executed[tool] = fmt.Sprintf("%q %v read by %s", body, r.Header, strings.Join(by, ", "))
@@ -321,4 +323,11 @@ func (c *client) tryOverSSE(t *testing.T, all []trick) {
 			t.Errorf("trick %s: %d", k.name, resp.StatusCode)
 		}
 	}
+}
+
+// requests is how many requests came, whatever they were.
+func (g *gullible) requests() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.received
 }

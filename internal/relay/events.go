@@ -36,7 +36,7 @@ func (r *Relay) events(w http.ResponseWriter, req *http.Request, x *Exchange, re
 	case err == nil:
 	case s.cut():
 		o.Reason = reasonCut
-	case s.ctx.Err() != nil:
+	case s.ctx.Err() != nil && upstream.KindOf(err) != upstream.Timeout: // the backend's silence ends the context, too
 		o.Err, o.Reason = err, reasonGone
 	default:
 		o.Err, o.Reason = err, reasonBackend
@@ -53,6 +53,7 @@ func (r *Relay) events(w http.ResponseWriter, req *http.Request, x *Exchange, re
 		s.write(wire.AppendEvent(nil, "", "message", e.Append(nil, id)), true)
 	}
 	o.Bytes = s.sent()
+	o.Abort = o.Reason == reasonBackend && !f.between() // nothing can be said within an event
 	return o
 }
 
