@@ -171,7 +171,9 @@ func TestA36_InstancesOnNacos(t *testing.T) {
 // none once it drains. Seen red with Drain not deregistering (Nacos would notice the lost connection only later).
 func TestRegistersItselfOnNacos(t *testing.T) {
 	s, server, namespace := realNacos(t)
-	p := start(t, s, func(c *config.Config) { c.Register.Enabled, c.Register.Group, c.Register.Service = true, "PROXIES", "mcp" }).ready()
+	p := start(t, s, func(c *config.Config) {
+		c.Register.Enabled, c.Register.Group, c.Register.Service = true, "PROXIES", "mcp"
+	}).ready()
 	instances := func() string {
 		_, body, err := server.Admin(http.MethodGet, "/nacos/v3/admin/ns/instance/list", url.Values{"namespaceId": {namespace}, "groupName": {"PROXIES"}, "serviceName": {"mcp"}}, nil)
 		if err != nil {
