@@ -139,7 +139,13 @@ func TestServeBinaryObeysSignals(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.until("it takes no new calls", func() bool { return post(p.client+"/mcp/slow", "{}") == 0 })
-		leave <- struct{}{}
+		select {
+		case leave <- struct{}{}:
+		case <-p.done:
+			t.Fatalf("it ended with a call in flight\n%s", p.log)
+		case <-time.After(30 * time.Second):
+			t.Fatalf("the backend is not waiting any more\n%s", p.log)
+		}
 		if got := <-status; got != http.StatusOK {
 			t.Errorf("the call in flight: %d", got)
 		}
