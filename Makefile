@@ -51,6 +51,14 @@ nacos: ## start a real Nacos and print its console's URL and login
 bench: ## measure against a baseline in the same run
 	@scripts/bench $(ARGS)
 
+.PHONY: bench-scale
+bench-scale: ## ready times, memory and the cost of an edit with 10,000 services (SCALE)
+	@scripts/bench-scale
+
+.PHONY: soak
+soak: ## hurt Nacos, the connection and the proxy at random for SOAK_TIME (default 10m)
+	@scripts/soak
+
 .PHONY: conformance
 conformance: ## the official MCP conformance suite, direct and through the proxy
 	@scripts/conformance

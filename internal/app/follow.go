@@ -15,7 +15,8 @@ import (
 
 const (
 	settleStep = 20 * time.Millisecond
-	settleTime = 3 * time.Second
+	settleTime = time.Second      // without anything new
+	settleMost = 10 * time.Second // in all
 	resolveGap = time.Minute
 	contactGap = 2 * time.Second
 )
@@ -44,14 +45,18 @@ func (a *App) follow(ctx context.Context) {
 }
 
 // settle waits, once the source has been read whole, for what the manifests refer to, and then calls the catalog ready:
-// a service whose tools are still on their way must not be refused as if it did not exist.
+// a service whose tools are still on their way must not be refused as if it did not exist. One whose publish was never
+// finished holds up nobody for long.
 func (a *App) settle(ctx context.Context) {
-	deadline := time.Now().Add(settleTime)
-	for time.Now().Before(deadline) && !a.catalog.Settled() {
+	began, last, serial := time.Now(), time.Now(), a.catalog.Index().Serial()
+	for time.Since(last) < settleTime && time.Since(began) < settleMost && !a.catalog.Settled() {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(settleStep):
+		}
+		if now := a.catalog.Index().Serial(); now != serial {
+			serial, last = now, time.Now()
 		}
 	}
 	a.catalog.Synced()

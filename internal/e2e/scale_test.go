@@ -230,8 +230,8 @@ func (p *program) cpu() time.Duration {
 }
 
 // TestA13_Scale runs the proxy with 1,000 services and consumers, or as many as Scale says, and prints what it takes.
-// Held are ratios and bounds with room for a busy machine; with 10,000 or more, the promised memory. Seen red with every
-// definition validated before the proxy calls itself ready, and with contents kept as they come (memory, at 10,000).
+// Held are ratios and bounds with room for a busy machine; with 10,000 or more, the promised memory. Seen red, at
+// 10,000, with contents kept as they come.
 func TestA13_Scale(t *testing.T) {
 	n := 1000
 	if s := os.Getenv(Scale); s != "" {
