@@ -53,7 +53,7 @@ func run() error {
 	flag.StringVar(&p.out, "out", "bin/bench.json", "where the results go")
 	flag.StringVar(&p.kept, "kept", "scripts/benchmark/kept.json", "the run to compare with")
 	flag.StringVar(&p.only, "only", "", "calls, growth, footprint, streams or micro: that part alone; or profile, for bin/proxy.pgo")
-	flag.StringVar(&p.peers, "peers", "", "URLs of other proxies in front of the bench backend, as name=url,…: see scripts/bench-peers")
+	flag.StringVar(&p.peers, "peers", "", "other proxies in front of the same backend, already running, as name=url,… with the URL of their MCP endpoint")
 	flag.BoolVar(&p.keep, "keep", false, "make this the run to compare with")
 	flag.Parse()
 	if *quick {
