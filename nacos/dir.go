@@ -299,13 +299,17 @@ func (d *Dir) read(f dirFile) ([]byte, error) {
 		return nil, dirError(err)
 	}
 	defer file.Close()
-	switch st, err := file.Stat(); {
+	st, err := file.Stat()
+	switch {
 	case err != nil:
 		return nil, dirError(err)
 	case !st.Mode().IsRegular():
 		return nil, ErrNotFound
 	}
 	var b bytes.Buffer
+	if size := st.Size(); size <= maxDirDocument {
+		b.Grow(int(size) + bytes.MinRead) // growing would leave half of it unused, for as long as the document is kept
+	}
 	if _, err := io.Copy(&b, io.LimitReader(file, maxDirDocument+1)); err != nil {
 		return nil, dirError(err)
 	}

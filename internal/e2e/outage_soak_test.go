@@ -57,6 +57,14 @@ func TestSoak(t *testing.T) {
 	}
 	k.proxy = start(t, k.s, through(k.pair), k.kept).ready()
 	began, killed := time.Now(), time.Now()
+	defer func() {
+		var did []string
+		for what, n := range k.did {
+			did = append(did, fmt.Sprintf("%d %s", n, what))
+		}
+		sort.Strings(did)
+		t.Logf("soak: %d checks of every document in %s: %s", k.checks, time.Since(began).Round(time.Second), strings.Join(did, ", "))
+	}()
 	for time.Since(began) < length && !t.Failed() {
 		for range 1 + k.r.IntN(30) {
 			k.edit()
@@ -71,12 +79,6 @@ func TestSoak(t *testing.T) {
 		}
 		k.check()
 	}
-	var did []string
-	for what, n := range k.did {
-		did = append(did, fmt.Sprintf("%d %s", n, what))
-	}
-	sort.Strings(did)
-	t.Logf("soak: %d checks of every document in %s: %s", k.checks, time.Since(began).Round(time.Second), strings.Join(did, ", "))
 }
 
 // edit changes, adds or deletes one document, half of them known before.
