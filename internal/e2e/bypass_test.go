@@ -158,7 +158,7 @@ type gullible struct {
 	mu       sync.Mutex
 	executed map[string]string // tool to the first request and reading by which it was
 	received int
-	events   chan string       // answers of an HTTP+SSE backend
+	events   chan string // answers of an HTTP+SSE backend
 }
 
 func newGullible(t testing.TB) *gullible {

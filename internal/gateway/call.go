@@ -272,11 +272,6 @@ func (c *call) readBody() bool {
 		c.tooLarge()
 		return false
 	}
-	if c.g.options.BodyTime > 0 {
-		control := http.NewResponseController(c.w)
-		_ = control.SetReadDeadline(c.start.Add(c.g.options.BodyTime))
-		defer func() { _ = control.SetReadDeadline(time.Time{}) }()
-	}
 	c.body = make([]byte, 0, max(c.r.ContentLength, 511)+1)
 	for {
 		if len(c.body) == cap(c.body) {
@@ -289,6 +284,9 @@ func (c *call) readBody() bool {
 			c.tooLarge()
 			return false
 		case err == io.EOF:
+			if c.g.options.BodyTime > 0 { // set by ServeHTTP; the connection may now be silent
+				_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{})
+			}
 			return true
 		case err != nil:
 			c.w.Header().Set("Connection", "close")

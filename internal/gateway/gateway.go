@@ -73,7 +73,12 @@ func (g *Gateway) Close() { close(g.stop) }
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.active.Add(1)
 	defer g.active.Add(-1)
-	if !g.hostAllowed(r) || !g.originAllowed(r) {
+	if g.options.BodyTime > 0 && r.Body != http.NoBody {
+		// Also where the body is never looked at: net/http reads what is left of it before it goes on with the connection, and
+		// would wait for it for ever.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(g.options.BodyTime))
+	}
+	if  !g.originAllowed(r) {
 		refuse(w, nil, wire.ForeignOrigin.Error(false, ""))
 		g.auditRefusal(r, "foreign host or origin", http.StatusForbidden)
 		return
