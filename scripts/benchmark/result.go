@@ -19,12 +19,13 @@ import (
 
 // result is one run, as it is kept.
 type result struct {
-	Time     time.Time
-	Go, CPU  string
-	CPUs     int
-	Rounds   int
-	Subjects []row
-	Measures []measure
+	Time                time.Time
+	Go, CPU             string
+	CPUs                int
+	Rounds              int
+	Consumers, Services int
+	Subjects            []row
+	Measures            []measure
 }
 
 // row is one subject at one number of clients: medians over the rounds, with the quartiles of the rate.
@@ -47,7 +48,7 @@ type measure struct {
 }
 
 func newResult(p plan) *result {
-	return &result{Time: time.Now().UTC().Truncate(time.Second), Go: runtime.Version(), CPU: cpuModel(), CPUs: runtime.NumCPU(), Rounds: p.rounds}
+	return &result{Time: time.Now().UTC().Truncate(time.Second), Go: runtime.Version(), CPU: cpuModel(), CPUs: runtime.NumCPU(), Rounds: p.rounds, Consumers: p.consumers, Services: p.services}
 }
 
 func cpuModel() string {
@@ -185,6 +186,10 @@ func (r *result) compare(w io.Writer, path string) {
 	var kept result
 	if err := json.Unmarshal(text, &kept); err != nil {
 		fmt.Fprintf(w, "\nkept run %s cannot be read: %v\n", path, err)
+		return
+	}
+	if kept.Consumers != r.Consumers || kept.Services != r.Services {
+		fmt.Fprintf(w, "\nnot compared: the kept run had %d consumers and %d services\n", kept.Consumers, kept.Services)
 		return
 	}
 	fmt.Fprintf(w, "\nagainst the run of %s:\n", kept.Time.Format(time.RFC3339))
