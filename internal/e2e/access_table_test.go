@@ -109,15 +109,14 @@ func key(consumer string) string {
 
 // A caller is one row of assertion 14: who asks, and what it may do on each of the four kinds.
 type caller struct {
-	name     string
-	key      string
-	document string // proxy-consumers/<name>.yaml; empty: there is none
-	service  string // in the grants document's consumers, %s is its name
-	tools    string // in the grants document's tools: pattern and grant; TOOL and OTHER stand for the kind's
-	elsewhere,
-	off bool // granted on the other services only; expected while the switch is off
-	status int    // of any request
-	sees   string // all, tool, other or nothing
+	name      string
+	key       string
+	document  string // proxy-consumers/<name>.yaml; empty: there is none
+	service   string // in the grants document's consumers, %s is its name
+	tools     string // in the grants document's tools: pattern and grant; TOOL and OTHER stand for the kind's
+	elsewhere bool   // granted on another service only
+	status    int    // of any request
+	sees      string // all, tool, other or nothing
 }
 
 func enabledConsumer(name, more string) string {
