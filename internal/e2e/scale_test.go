@@ -289,7 +289,7 @@ func scale(t *testing.T, bin string, n int, env []string, cut func()) {
 	cut()
 	p = runProxy(t, bin, env...)
 	fromStore := p.ready()
-	now, most = p.memory()
+	now, _ = p.memory()
 	t.Logf("%d services: ready %s after the start, from the store; %d MB", n, fromStore.Round(time.Millisecond), now)
 	if got := p.list(n / 3); got != scaleTools {
 		t.Errorf("a service lists %d tools from the store, want %d", got, scaleTools)

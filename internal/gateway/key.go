@@ -138,7 +138,9 @@ func (g *Gateway) mayHoldKey(name string, values []string, c *registry.Consumer,
 	if strings.Contains(name, "_") { // CGI, WSGI and the like read X_API_KEY and X-API-Key as one
 		name = http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
 	}
-	here := func(s registry.KeySource) bool { return s.Bearer && name == "Authorization" || s.Header != "" && s.Header == name }
+	here := func(s registry.KeySource) bool {
+		return s.Bearer && name == "Authorization" || s.Header != "" && s.Header == name
+	}
 	if c != nil && len(c.Sources) > 0 && slices.ContainsFunc(c.Sources, here) {
 		return true
 	}
