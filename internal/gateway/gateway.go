@@ -78,7 +78,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// would wait for it for ever.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(g.options.BodyTime))
 	}
-	if !g.originAllowed(r) {
+	if !g.hostAllowed(r) || !g.originAllowed(r) {
 		refuse(w, nil, wire.ForeignOrigin.Error(false, ""))
 		g.auditRefusal(r, "foreign host or origin", http.StatusForbidden)
 		return
