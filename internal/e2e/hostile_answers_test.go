@@ -123,7 +123,7 @@ func badAnswers(t testing.TB, limit int) map[string]func(c net.Conn) {
 // (upstream.body.Read), with Abort left out in relay.copyAnswer and in relay.events, and with a backend's silence taken for a
 // client that went away (relay.events).
 func TestA30_BrokenBackendsHarmOnlyTheirCall(t *testing.T) {
-	const limit = 256 << 10
+	const limit = 64 << 10
 	s := directory(t)
 	b := newScripted(t)
 	s.put(t, "proxy-services", "api.yaml", ownService("http://"+b.Addr().String(), "read", "{{.name}}"))
