@@ -215,3 +215,46 @@ func TestConsoleEditsHoldWithinASecond(t *testing.T) {
 		t.Errorf("call after the grant was taken away: %d %s", a.Status, a.Body)
 	}
 }
+
+// TestTwoPeopleEditingLoseNothingUnnoticed has one person edit a grants document in the real console while another edits
+// it by command: whoever comes second is told, and what the first wrote stays. Seen red with the command's edit left out:
+// the console then publishes.
+func TestTwoPeopleEditingLoseNothingUnnoticed(t *testing.T) {
+	s, server, namespace := realNacos(t)
+	browser := openConsole(t, server, namespace)
+	commands := newCommand(t, "--source", "nacos", "--nacos-addresses", server.Addr, "--nacos-namespace", namespace, "--nacos-username", server.User)
+	commands.env = []string{"NMP_NACOS_PASSWORD=" + server.Password}
+	const dataID = "petstore.yaml"
+	s.put(t, "proxy-services", dataID, ownService("http://127.0.0.1:1", "get_pet", "x"))
+	for _, name := range []string{"alice", "bob", "carol"} {
+		s.put(t, "proxy-consumers", name+".yaml", consumer(name+"'s key"))
+	}
+	browser.create(t, s, "proxy-grants", dataID, "# kept by people\nconsumers: [alice]\n")
+
+	open, err := browser.do(consoleJob{"open", namespace, "proxy-grants", dataID, "consumers: [alice, carol]\n"})
+	if err != nil || open.Error != "" {
+		t.Fatalf("open in the console: %v %s", err, open.Error)
+	}
+	commands.run("grants", "allow", "petstore", "--consumer", "bob")
+	late, err := browser.do(consoleJob{Do: "publish"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(late.Error, "the console was told") {
+		t.Errorf("the console published over somebody else's edit: %+v", late)
+	}
+	t.Logf("the second person: %s", late.Error)
+	shown := func() string { return commands.run("grants", "show", "petstore") }
+	eventually(t, 10*time.Second, "the first edit is still there", func() bool { return strings.Contains(shown(), "bob") })
+	if strings.Contains(shown(), "carol") {
+		t.Errorf("the refused edit is in force: %s", shown())
+	}
+
+	// The other way round: the command works on what the console wrote.
+	browser.edit(t, "proxy-grants", dataID, "# kept by people\nconsumers: [alice, bob, carol]\n", "carol is granted", func() bool { return strings.Contains(shown(), "carol") })
+	commands.run("grants", "revoke", "petstore", "--consumer", "bob")
+	eventually(t, 10*time.Second, "bob is revoked", func() bool { return !strings.Contains(shown(), "bob") })
+	if got := shown(); !strings.Contains(got, "carol") || !strings.Contains(got, "alice") {
+		t.Errorf("the console's edit is lost: %s", got)
+	}
+}

@@ -6,8 +6,9 @@
 //   {"do": "login"}
 //   {"do": "create", "namespace": N, "group": G, "dataId": D, "content": C}
 //   {"do": "edit", "namespace": N, "group": G, "dataId": D, "content": C}
+//   {"do": "open", …}      edit up to the click that publishes, which is {"do": "publish"}'s
 //
-// The answer to the last two is {"clicked": MS, "saved": MS}: the instants (Unix, milliseconds) when the page got the
+// The answer to a job that publishes is {"clicked": MS, "saved": MS}: the instants (Unix, milliseconds) when the page got the
 // click that publishes, and when Nacos had answered it. What went wrong is {"error": "…"}. Where CONSOLE_PICTURES names
 // a directory, pictures of the steps are put there. The end of the input ends the browser.
 // The console's address, user and password come from CONSOLE_URL, CONSOLE_USER and CONSOLE_PASSWORD.
@@ -90,6 +91,12 @@ async function create(job) {
 }
 
 async function edit(job) {
+  await open(job);
+  return publishEdit();
+}
+
+// open edits up to the last click.
+async function open(job) {
   await list(job);
   await page.getByPlaceholder('Default fuzzy query mode opened').first().fill(job.dataId);
   await button('Search').click();
@@ -102,12 +109,16 @@ async function edit(job) {
   await write(job.content);
   await picture('edit');
   await button('Publish').click();
-  const comparison = page.getByRole('dialog').filter({ hasText: 'Content Comparison' });
   await picture('compare');
-  return publish(button('Publish', comparison));
+  return {};
 }
 
-const jobs = { login, create, edit };
+// publishEdit clicks in the dialog that compares what was with what will be.
+function publishEdit() {
+  return publish(button('Publish', page.getByRole('dialog').filter({ hasText: 'Content Comparison' })));
+}
+
+const jobs = { login, create, edit, open, publish: publishEdit };
 
 async function main() {
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: flags });
