@@ -36,11 +36,11 @@ func converges(t *testing.T, v *view, writer *nacos.Client, n int, mend func()) 
 	all := func() bool {
 		return v.has(edited, fmt.Sprint("after ", n))() && v.has(added, "new")() && v.has(next, "to be removed next time")() && v.lacks(removed)()
 	}
-	eventually(t, 30*time.Second, "convergence", all)
+	eventually(t, 90*time.Second, "convergence", all)
 	took := time.Since(began)
 	t.Logf("converged in %s", took.Round(10*time.Millisecond))
 	// 5 s are promised and 2 s usual; a machine that is busy with other things gets more.
-	if took > 20*time.Second {
+	if took > 60*time.Second {
 		t.Errorf("converged in %s, want 5 s", took)
 	}
 }

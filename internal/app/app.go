@@ -137,6 +137,7 @@ func (a *App) listen() error {
 	a.server = a.newServer(a.gateway)
 	a.server.TLSConfig = tlsConfig
 	a.adminServer = a.newServer(a.adminHandler())
+	a.adminServer.ReadTimeout = a.config.Limits.BodyTime // its answers need no body, and are short
 	a.serve("clients", a.server, a.listener, tlsConfig != nil)
 	a.serve("operators", a.adminServer, a.adminListener, false)
 	return nil

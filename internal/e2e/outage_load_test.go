@@ -8,12 +8,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
 // load sends requests at a steady rate, whether or not earlier ones were answered, and keeps what came of them.
 type load struct {
+	id     atomic.Int64 // of the last request
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	client *http.Client
@@ -71,7 +73,8 @@ func newLoad(t testing.TB, p *proxy, kinds []kind) *load {
 }
 
 func (l *load) call(p *proxy, k kind, session string) (failure string) {
-	body := fmt.Sprintf(`{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":%q,"arguments":%s}}`, k.tool, k.arguments)
+	// An id of its own: backends refuse one that is still at work in the same session.
+	body := fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":%q,"arguments":%s}}`, l.id.Add(1), k.tool, k.arguments)
 	req, err := http.NewRequest(http.MethodPost, p.URL+"/mcp/"+k.service, strings.NewReader(body))
 	if err != nil {
 		return err.Error()
