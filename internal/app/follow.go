@@ -55,7 +55,7 @@ func (a *App) settle(ctx context.Context) {
 			return
 		case <-time.After(settleStep):
 		}
-		if now := a.catalog.Index().Serial(); now != serial {
+		if now := a.catalog.Index().Serial(); now != serial || a.catalog.Busy() {
 			serial, last = now, time.Now()
 		}
 	}

@@ -74,6 +74,7 @@ type Catalog struct {
 
 	mu         sync.Mutex // guards what is below; never held while building
 	queue      []nacos.Change
+	building   bool // the writer is at work on what it took from the queue
 	checked    []checkedVariant
 	synced     bool
 	references map[string]map[string]bool // by name of a credential document: services that refer to it
@@ -164,12 +165,16 @@ func signal(ch chan struct{}) {
 	}
 }
 
-// Settled tells whether nothing is queued and nothing that manifests refer to is still missing.
-func (c *Catalog) Settled() bool {
+// Busy tells whether changes are queued or being built into an Index.
+func (c *Catalog) Busy() bool {
 	c.mu.Lock()
-	queued := len(c.queue)
-	c.mu.Unlock()
-	if queued > 0 {
+	defer c.mu.Unlock()
+	return c.building || len(c.queue) > 0
+}
+
+// Settled tells whether the Catalog is not busy and nothing that manifests refer to is still missing.
+func (c *Catalog) Settled() bool {
+	if c.Busy() {
 		return false
 	}
 	for _, s := range c.Index().Services() {
@@ -185,7 +190,15 @@ func (c *Catalog) take() (changes []nacos.Change, checked []checkedVariant, sync
 	defer c.mu.Unlock()
 	changes, c.queue = c.queue, nil
 	checked, c.checked = c.checked, nil
+	c.building = true
 	return changes, checked, c.synced
+}
+
+// built says that what was taken is in the Index.
+func (c *Catalog) built() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.building = false
 }
 
 // publish swaps the Index and lets everybody know. Variants in use are compiled before, so that no call waits.

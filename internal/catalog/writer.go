@@ -65,6 +65,7 @@ func (w *writer) run(ctx context.Context) {
 		}
 		changes, checked, synced := w.catalog.take()
 		w.apply(changes, checked, synced)
+		w.catalog.built()
 	}
 }
 
