@@ -121,9 +121,6 @@ func (c *Catalog) credential(service string, def *registry.Definition) func(*ups
 // CompiledCount is how many services are compiled now.
 func (c *Catalog) CompiledCount() int { return c.compiled.Len() }
 
-// IsCompiled tells whether v is compiled now, without touching the LRU's order.
-func (c *Catalog) IsCompiled(v *Variant) (*Compiled, bool) { return c.compiled.Peek(v) }
-
 // Pending is how many definitions still wait for their validation.
 func (c *Catalog) Pending() int { return int(c.pending.Load()) }
 

@@ -176,13 +176,6 @@ func (r *Relay) Review(decide func(Caller) (view any, ok bool)) {
 	})
 }
 
-// Open is how many streams to clients are open.
-func (r *Relay) Open() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.streams)
-}
-
 // Drain ends the streams on which no answer is awaited, those of HTTP+SSE clients once they await none, and takes no new
 // ones. Calls at work go on.
 func (r *Relay) Drain() {
