@@ -16,14 +16,15 @@ const module = "github.com/nacos-mcp-proxy/nacos-mcp-proxy/"
 var allowed = map[string][]string{
 	"cmd/nacos-mcp-proxy":       {"internal/cli"},
 	"nacos":                     {},
-	"internal/registry":         {},
+	"internal/spelling":         {},
+	"internal/registry":         {"internal/spelling"},
 	"internal/wire":             {},
 	"internal/session":          {},
 	"internal/access":           {"internal/registry"},
-	"internal/convert/template": {},
-	"internal/convert":          {"internal/registry", "internal/convert/template"},
+	"internal/convert/template": {"internal/spelling"},
+	"internal/convert":          {"internal/registry", "internal/convert/template", "internal/spelling"},
 	"internal/openapi":          {"internal/registry"},
-	"internal/config":           {"internal/registry"},
+	"internal/config":           {"internal/registry", "internal/spelling"},
 	"internal/store":            {"nacos"},
 	"internal/upstream":         {"internal/registry", "nacos"},
 	"internal/relay":            {"internal/registry", "internal/session", "internal/upstream", "internal/wire"},
@@ -35,11 +36,11 @@ var allowed = map[string][]string{
 		"internal/gateway", "internal/registry", "internal/relay", "internal/session", "internal/store", "internal/upstream",
 		"internal/wire", "nacos"},
 	"internal/cli": {"internal/access", "internal/admin", "internal/app", "internal/catalog", "internal/config", "internal/convert",
-		"internal/openapi", "internal/registry", "internal/store", "nacos"},
+		"internal/openapi", "internal/registry", "internal/spelling", "internal/store", "nacos"},
 }
 
 // pure packages do no I/O: they may not reach the network, files or processes on their own account.
-var pure = []string{"internal/registry", "internal/access", "internal/convert", "internal/convert/template", "internal/session"}
+var pure = []string{"internal/registry", "internal/access", "internal/convert", "internal/convert/template", "internal/session", "internal/spelling"}
 
 var impure = []string{"net", "os", "os/exec", "syscall"}
 

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 )
 
 // arguments makes a call's arguments of --args and name=value, typed by the tool's input schema. Numbers keep their digits.
@@ -26,10 +28,7 @@ func (p *program) arguments(inputSchema any, in calling) (json.RawMessage, error
 	for _, name := range slices.Sorted(maps.Keys(texts)) {
 		property, known := properties[name]
 		if !known && len(properties) > 0 {
-			hint := ""
-			if near := similar(name, slices.Collect(maps.Keys(properties))); near != "" {
-				hint = fmt.Sprintf(" (did you mean %q?)", near)
-			}
+			hint := spelling.DidYouMean(name, slices.Collect(maps.Keys(properties)))
 			p.note("warning: %s of %s has no argument %q%s; it has: %s", in.tool, in.service, name, hint, strings.Join(slices.Sorted(maps.Keys(properties)), ", "))
 		}
 		value, err := typedAll(texts[name], property)

@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -19,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 )
 
 const (
@@ -173,10 +173,7 @@ func (p *program) findTool(ctx context.Context, session *mcp.ClientSession, in c
 }
 
 func noTool(in calling, names []string, which string) error {
-	hint := ""
-	if near := similar(in.tool, slices.Clone(names)); near != "" {
-		hint = fmt.Sprintf(" (did you mean %q?)", near)
-	}
+	hint := spelling.DidYouMean(in.tool, names)
 	list := strings.Join(names, ", ")
 	if list == "" {
 		list = "none"

@@ -41,12 +41,7 @@ and print each rejection as group/dataId:line: message. Exits 1 if there is one;
 					return err
 				}
 			}
-			d, cfg, err := p.source(c)
-			if err != nil {
-				return err
-			}
-			defer d.close()
-			s, err := p.take(c.Context(), d, cfg, groupsOf(cfg))
+			s, err := p.surveyAll(c)
 			if err != nil {
 				return err
 			}

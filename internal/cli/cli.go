@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
@@ -157,15 +158,11 @@ func noCommand(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	hint := ""
 	var names []string
 	for _, below := range c.Commands() {
 		names = append(names, below.Name())
 	}
-	if near := similar(args[0], names); near != "" {
-		hint = fmt.Sprintf(" (did you mean %q?)", near)
-	}
-	return fail(exitUsage, "unknown command %q for %q%s", args[0], c.CommandPath(), hint)
+	return fail(exitUsage, "unknown command %q for %q%s", args[0], c.CommandPath(), spelling.DidYouMean(args[0], names))
 }
 
 // exactly wants these arguments, by name.
@@ -189,16 +186,32 @@ func (p *program) writing(c *cobra.Command) *cobra.Command {
 }
 
 // source opens the source of the boot configuration that a command was given.
-func (p *program) source(c *cobra.Command) (*documents, config.Config, error) {
+func (p *program) source(c *cobra.Command) (*documents, error) {
 	cfg, err := config.Load(c.Flags())
 	if err != nil {
-		return nil, cfg, err
+		return nil, err
 	}
 	for _, w := range cfg.Warnings {
 		p.note("warning: %s", w)
 	}
 	d, err := p.open(c.Context(), cfg, p.quietLogger(c, cfg))
-	return d, cfg, err
+	if err != nil {
+		return nil, err
+	}
+	d.config = cfg
+	return d, nil
+}
+
+// run opens the source for a command, and closes it afterwards.
+func (p *program) run(do func(cmd *cobra.Command, d *documents, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		d, err := p.source(cmd)
+		if err != nil {
+			return err
+		}
+		defer d.close()
+		return do(cmd, d, args)
+	}
 }
 
 // quietLogger keeps what a source logs off the terminal unless asked: errors are what a command ends with.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -29,7 +30,7 @@ func (p *program) complete(arg int, names func(context.Context, *documents, []st
 		ctx, cancel := context.WithTimeout(ctx, completeWait)
 		defer cancel()
 		cmd.SetContext(ctx)
-		d, _, err := p.source(cmd)
+		d, err := p.source(cmd)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
@@ -44,15 +45,8 @@ func (p *program) complete(arg int, names func(context.Context, *documents, []st
 // completeNames completes the names of a group's documents, as first argument or in a flag.
 func (p *program) completeNames(group string) completion {
 	list := func(ctx context.Context, d *documents, _ []string) []string {
-		names, err := d.names(ctx, group)
-		if err != nil {
-			return nil
-		}
-		var all []string
-		for n := range names {
-			all = append(all, n)
-		}
-		return all
+		names, _ := d.names(ctx, group)
+		return slices.Collect(maps.Keys(names))
 	}
 	first, any := p.complete(0, list), p.complete(-1, list)
 	return func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
@@ -65,32 +59,20 @@ func (p *program) completeNames(group string) completion {
 
 func (p *program) completeServices(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	return p.complete(0, func(ctx context.Context, d *documents, _ []string) []string {
-		names, err := p.serviceNames(ctx, d)
-		if err != nil {
-			return nil
-		}
-		var all []string
-		for n := range names {
-			all = append(all, n)
-		}
-		return all
+		names, _ := p.serviceNames(ctx, d)
+		return slices.Collect(maps.Keys(names))
 	})(cmd, args, prefix)
 }
 
 // completeTools completes tools of the service in the first argument, where its document is ours.
 func (p *program) completeTools(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	return p.complete(1, func(ctx context.Context, d *documents, args []string) []string {
-		doc, exists, err := d.named(ctx, registry.GroupServices, args[0])
-		if err != nil || !exists {
-			return nil
-		}
-		def, _ := registry.ParseService(doc.Key.DataID, doc.Content)
-		if def == nil {
-			return nil
-		}
 		var all []string
-		for i := range def.Tools {
-			all = append(all, def.Tools[i].Name)
+		doc, _, _ := d.named(ctx, registry.GroupServices, args[0])
+		if def, _ := registry.ParseService(doc.Key.DataID, doc.Content); def != nil {
+			for i := range def.Tools {
+				all = append(all, def.Tools[i].Name)
+			}
 		}
 		return all
 	})(cmd, args, prefix)
@@ -110,50 +92,13 @@ func (p *program) completeKeys(cmd *cobra.Command, args []string, prefix string)
 		return p.completeNames(registry.GroupConsumers)(cmd, args, prefix)
 	}
 	return p.complete(1, func(ctx context.Context, d *documents, args []string) []string {
-		doc, exists, err := d.named(ctx, registry.GroupConsumers, args[0])
-		if err != nil || !exists {
-			return nil
-		}
-		c, _ := registry.ParseConsumer(doc.Key.DataID, doc.Content)
-		if c == nil {
-			return nil
-		}
 		var all []string
-		for i := range c.Keys {
-			all = append(all, c.Keys[i].ID)
+		doc, _, _ := d.named(ctx, registry.GroupConsumers, args[0])
+		if c, _ := registry.ParseConsumer(doc.Key.DataID, doc.Content); c != nil {
+			for i := range c.Keys {
+				all = append(all, c.Keys[i].ID)
+			}
 		}
 		return all
 	})(cmd, args, prefix)
-}
-
-// similar gives the name that is most like the one given, if any is.
-func similar(name string, names []string) string {
-	best, far := "", max(2, len(name)/3+1)
-	slices.Sort(names)
-	for _, n := range names {
-		if d := distance(strings.ToLower(name), strings.ToLower(n)); d < far {
-			best, far = n, d
-		}
-	}
-	return best
-}
-
-// distance is Levenshtein's.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			next := diagonal
-			if a[i] != b[j] {
-				next = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], next
-		}
-	}
-	return row[len(b)]
 }

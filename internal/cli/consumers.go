@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/access"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
@@ -124,13 +126,9 @@ func (p *program) consumersCreate() *cobra.Command {
 		Example: `  nacos-mcp-proxy consumers create alice --description "Alice's agents" --group research
   nacos-mcp-proxy consumers create nightly --until 30d`,
 		Args: exactly("NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			d, _, err := p.source(cmd)
-			if err != nil {
-				return err
-			}
-			defer d.close()
+		RunE: p.run(func(cmd *cobra.Command, d *documents, args []string) error {
 			c.name = args[0]
+			var err error
 			if c.until, err = parseUntil(until, p.now()); err != nil {
 				return err
 			}
@@ -141,7 +139,7 @@ func (p *program) consumersCreate() *cobra.Command {
 			return p.print(w, func() {
 				p.say("Next: nacos-mcp-proxy grants allow SERVICE --consumer %s", c.name)
 			})
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&c.description, "description", "", "what people should know about it")
 	cmd.Flags().StringSliceVar(&c.groups, "group", nil, "`group` it is in; may be repeated")
@@ -177,13 +175,7 @@ func (p *program) consumer(ctx context.Context, d *documents, name string) (naco
 func (p *program) unknown(ctx context.Context, d *documents, group, what, name, create string) error {
 	hint := ""
 	if names, err := d.names(ctx, group); err == nil {
-		all := make([]string, 0, len(names))
-		for n := range names {
-			all = append(all, n)
-		}
-		if near := similar(name, all); near != "" {
-			hint = fmt.Sprintf(" (did you mean %q?)", near)
-		}
+		hint = spelling.DidYouMean(name, slices.Collect(maps.Keys(names)))
 	}
 	return fail(exitNotFound, "there is no %s %q%s; create it: nacos-mcp-proxy %s", what, name, hint, create)
 }
@@ -196,12 +188,7 @@ func (p *program) consumersSwitch(verb string, on bool) *cobra.Command {
 	return p.writing(&cobra.Command{
 		Use: verb + " NAME", Short: short, Args: exactly("NAME"), ValidArgsFunction: p.completeNames(registry.GroupConsumers),
 		Example: "  nacos-mcp-proxy consumers " + verb + " alice",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			d, _, err := p.source(cmd)
-			if err != nil {
-				return err
-			}
-			defer d.close()
+		RunE: p.run(func(cmd *cobra.Command, d *documents, args []string) error {
 			w, err := p.editConsumer(cmd.Context(), d, args[0], func(t *document) error {
 				if have := text(t.root(), "enabled"); have == fmt.Sprint(on) || on && have == "" {
 					return nil
@@ -213,7 +200,7 @@ func (p *program) consumersSwitch(verb string, on bool) *cobra.Command {
 				return err
 			}
 			return p.print(w, func() {})
-		},
+		}),
 	})
 }
 
@@ -224,12 +211,7 @@ func (p *program) consumersDelete() *cobra.Command {
 		Long: `Delete a consumer and with it all its keys. Grants that name it stay, and would be in force again for a new consumer
 of the same name. Nacos has no compare-and-set for deleting: an edit made at the same moment is deleted too.`,
 		Example: "  nacos-mcp-proxy consumers delete alice",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			d, _, err := p.source(cmd)
-			if err != nil {
-				return err
-			}
-			defer d.close()
+		RunE: p.run(func(cmd *cobra.Command, d *documents, args []string) error {
 			doc, err := p.consumer(cmd.Context(), d, args[0])
 			if err != nil {
 				return err
@@ -242,7 +224,7 @@ of the same name. Nacos has no compare-and-set for deleting: an edit made at the
 			return p.print(w, func() {
 				p.say("Grants that name %s stay: nacos-mcp-proxy check lists them as warnings.", args[0])
 			})
-		},
+		}),
 	})
 }
 
@@ -303,12 +285,7 @@ func (v consumerView) state() string {
 func (p *program) consumersList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the consumers", Args: exactly(), Example: "  nacos-mcp-proxy consumers list -o json",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, _, err := p.source(cmd)
-			if err != nil {
-				return err
-			}
-			defer d.close()
+		RunE: p.run(func(cmd *cobra.Command, d *documents, _ []string) error {
 			docs, err := d.group(cmd.Context(), registry.GroupConsumers, nil)
 			if err != nil {
 				return err
@@ -335,7 +312,7 @@ func (p *program) consumersList() *cobra.Command {
 				}
 				p.table([]any{"NAME", "STATE", "KEYS IN FORCE", "GROUPS", "DESCRIPTION"}, rows)
 			})
-		},
+		}),
 	}
 }
 
@@ -344,12 +321,7 @@ func (p *program) consumersShow() *cobra.Command {
 		Use: "show NAME", Short: "Show a consumer and the state of its keys", Args: exactly("NAME"),
 		ValidArgsFunction: p.completeNames(registry.GroupConsumers),
 		Example:           "  nacos-mcp-proxy consumers show alice",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			d, _, err := p.source(cmd)
-			if err != nil {
-				return err
-			}
-			defer d.close()
+		RunE: p.run(func(cmd *cobra.Command, d *documents, args []string) error {
 			doc, err := p.consumer(cmd.Context(), d, args[0])
 			if err != nil {
 				return err
@@ -380,7 +352,7 @@ func (p *program) consumersShow() *cobra.Command {
 					p.say("  no keys: nacos-mcp-proxy consumers keys add %s", v.Name)
 				}
 			})
-		},
+		}),
 	}
 }
 
@@ -391,12 +363,7 @@ func (p *program) keysAdd() *cobra.Command {
 		ValidArgsFunction: p.completeNames(registry.GroupConsumers),
 		Example: `  nacos-mcp-proxy consumers keys add alice --id laptop
   nacos-mcp-proxy consumers keys add alice --until 2027-06-30`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			d, _, err := p.source(cmd)
-			if err != nil {
-				return err
-			}
-			defer d.close()
+		RunE: p.run(func(cmd *cobra.Command, d *documents, args []string) error {
 			end, err := parseUntil(until, p.now())
 			if err != nil {
 				return err
@@ -426,7 +393,7 @@ func (p *program) keysAdd() *cobra.Command {
 			w.KeyID = id
 			p.showKey(&w, key)
 			return p.print(w, func() {})
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&id, "id", "", "`id` of the key; default: the consumer's name with a number")
 	cmd.Flags().StringVar(&until, "until", "", "`time` at which it expires (2026-12-31, 30d)")
@@ -438,12 +405,7 @@ func (p *program) keysRevoke() *cobra.Command {
 		Use: "revoke NAME KEY-ID", Short: "Remove a key from a consumer; it is refused within a second", Args: exactly("NAME", "KEY-ID"),
 		ValidArgsFunction: p.completeKeys,
 		Example:           "  nacos-mcp-proxy consumers keys revoke alice laptop",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			d, _, err := p.source(cmd)
-			if err != nil {
-				return err
-			}
-			defer d.close()
+		RunE: p.run(func(cmd *cobra.Command, d *documents, args []string) error {
 			w, err := p.editConsumer(cmd.Context(), d, args[0], func(t *document) error {
 				keys := field(t.root(), "keys")
 				var ids []string
@@ -462,7 +424,7 @@ func (p *program) keysRevoke() *cobra.Command {
 			}
 			w.KeyID = args[1]
 			return p.print(w, func() {})
-		},
+		}),
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
@@ -92,10 +93,7 @@ func (p *program) explain(cmd *cobra.Command, service, tool string, offline bool
 	for n := range s.Index().Services() {
 		names = append(names, n)
 	}
-	hint := ""
-	if near := similar(service, names); near != "" {
-		hint = fmt.Sprintf(" (did you mean %q?)", near)
-	}
+	hint := spelling.DidYouMean(service, names)
 	return out, fail(exitNotFound, "there is no service %q%s; see services list", service, hint)
 }
 
@@ -121,12 +119,12 @@ func askAccess(ctx context.Context, cfg config.Config, service string) (*catalog
 
 // surveyAll reads every document.
 func (p *program) surveyAll(cmd *cobra.Command) (*survey, error) {
-	d, cfg, err := p.source(cmd)
+	d, err := p.source(cmd)
 	if err != nil {
 		return nil, err
 	}
 	defer d.close()
-	return p.take(cmd.Context(), d, cfg, groupsOf(cfg))
+	return p.take(cmd.Context(), d, groupsOf(d.config))
 }
 
 // narrow leaves one consumer and one tool, if they are named.
@@ -138,10 +136,7 @@ func narrow(out *explained, consumer, tool string) error {
 		}
 		i := slices.Index(names, consumer)
 		if i < 0 {
-			hint := ""
-			if near := similar(consumer, names); near != "" {
-				hint = fmt.Sprintf(" (did you mean %q?)", near)
-			}
+			hint := spelling.DidYouMean(consumer, names)
 			return fail(exitNotFound, "there is no consumer %q%s: consumers create %s", consumer, hint, consumer)
 		}
 		out.Consumers = out.Consumers[i : i+1]
@@ -150,10 +145,7 @@ func narrow(out *explained, consumer, tool string) error {
 		return nil
 	}
 	if !slices.Contains(out.Tools, tool) {
-		hint := ""
-		if near := similar(tool, slices.Clone(out.Tools)); near != "" {
-			hint = fmt.Sprintf(" (did you mean %q?)", near)
-		}
+		hint := spelling.DidYouMean(tool, out.Tools)
 		return fail(exitNotFound, "%s has no tool %q that its documents name%s: %s", out.Service, tool, hint, strings.Join(out.Tools, ", "))
 	}
 	out.Tools = []string{tool}

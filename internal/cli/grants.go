@@ -2,7 +2,8 @@ package cli
 
 import (
 	"context"
-	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
@@ -134,7 +136,7 @@ func (p *program) grantsAllow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			d, _, err := p.source(cmd)
+			d, err := p.source(cmd)
 			if err != nil {
 				return err
 			}
@@ -193,15 +195,7 @@ func (p *program) adviseOnService(ctx context.Context, d *documents, service str
 	if err != nil || names[service] {
 		return
 	}
-	hint := ""
-	all := make([]string, 0, len(names))
-	for n := range names {
-		all = append(all, n)
-	}
-	if near := similar(service, all); near != "" {
-		hint = fmt.Sprintf(" (did you mean %q?)", near)
-	}
-	p.note("warning: there is no service %q yet%s; the grants are kept for it", service, hint)
+	p.note("warning: there is no service %q yet%s; the grants are kept for it", service, spelling.DidYouMean(service, slices.Collect(maps.Keys(names))))
 }
 
 // addGrant adds who to the service level, or to that of each tool. A grant that is there gets the new end.
@@ -271,7 +265,7 @@ or group was granted on the service. What somebody is granted otherwise (through
 			if all && len(tools) > 0 {
 				return fail(exitUsage, "--all and --tool exclude each other")
 			}
-			d, _, err := p.source(cmd)
+			d, err := p.source(cmd)
 			if err != nil {
 				return err
 			}
@@ -412,7 +406,7 @@ func (p *program) grantsSwitch(verb, auth string) *cobra.Command {
 		Use: verb + " SERVICE", Short: short, Args: exactly("SERVICE"), ValidArgsFunction: p.completeServices,
 		Example: "  nacos-mcp-proxy grants " + verb + " petstore",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			d, _, err := p.source(cmd)
+			d, err := p.source(cmd)
 			if err != nil {
 				return err
 			}
@@ -460,7 +454,7 @@ func (p *program) grantsShow() *cobra.Command {
 		Use: "show SERVICE", Short: "Show the grants of a service", Args: exactly("SERVICE"), ValidArgsFunction: p.completeServices,
 		Example: "  nacos-mcp-proxy grants show petstore",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			d, cfg, err := p.source(cmd)
+			d, err := p.source(cmd)
 			if err != nil {
 				return err
 			}
@@ -470,7 +464,7 @@ func (p *program) grantsShow() *cobra.Command {
 				return err
 			}
 			v := grantsView{Service: args[0], Auth: "required", Grants: []grantView{}}
-			if cfg.Access.Default == registry.AuthDisabled {
+			if d.config.Access.Default == registry.AuthDisabled {
 				v.Auth = "disabled"
 			}
 			if exists {

@@ -46,7 +46,7 @@ func (p *program) publishRegistry(cmd *cobra.Command, im *importing, content []b
 		p.sayImport(p.note, out)
 		return p.print(out, func() { p.say("%s\n%s\n%s", r.ServerSpecification, r.EndpointSpecification, r.ToolSpecification) })
 	}
-	docs, cfg, err := p.source(cmd)
+	docs, err := p.source(cmd)
 	if err != nil {
 		return err
 	}
@@ -63,16 +63,16 @@ func (p *program) publishRegistry(cmd *cobra.Command, im *importing, content []b
 		return fail(exitFailed, "%s has the same name and would be served instead: remove it first (services remove %s)", own.Key, im.name)
 	}
 	p.sayImport(p.say, out)
-	if out.Action, err = postRegistry(ctx, api, cfg.Nacos.Namespace, im, r); err != nil {
+	if out.Action, err = postRegistry(ctx, api, docs.config.Nacos.Namespace, im, r); err != nil {
 		return err
 	}
-	if err := p.onlyEndpoint(ctx, api, cfg.Nacos.Namespace, im, r.EndpointSpecification); err != nil {
+	if err := p.onlyEndpoint(ctx, api, docs.config.Nacos.Namespace, im, r.EndpointSpecification); err != nil {
 		return err
 	}
 	return p.print(out, func() {
 		p.say("%s: %s, as %s; the Nacos console shows it under MCP", im.name, out.Action, im.version)
 		p.adviseOnCredentials(ctx, docs, endpointHost(r.EndpointSpecification), out)
-		p.adviseOnAccess(ctx, docs, cfg, []unlessChanged{{before: own}})
+		p.adviseOnAccess(ctx, docs, []unlessChanged{{before: own}})
 	})
 }
 

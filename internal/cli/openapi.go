@@ -116,7 +116,7 @@ func (p *program) publishOpenAPI(cmd *cobra.Command, im *importing) error {
 	if p.dryRun {
 		return p.showImport(key, out, r)
 	}
-	docs, cfg, err := p.source(cmd)
+	docs, err := p.source(cmd)
 	if err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func (p *program) publishOpenAPI(cmd *cobra.Command, im *importing) error {
 	}
 	return p.print(out, func() {
 		p.adviseOnCredentials(ctx, docs, backendHost(im.name, r.Document), out)
-		p.adviseOnAccess(ctx, docs, cfg, []unlessChanged{e})
+		p.adviseOnAccess(ctx, docs, []unlessChanged{e})
 	})
 }
 

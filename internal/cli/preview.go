@@ -11,6 +11,7 @@ import (
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 )
 
 // previewed is what `call --dry-run` says in JSON.
@@ -108,10 +109,7 @@ func (s *survey) compiled(in calling) (*catalog.Compiled, error) {
 		for n := range s.Index().Services() {
 			names = append(names, n)
 		}
-		hint := ""
-		if near := similar(name, names); near != "" {
-			hint = fmt.Sprintf(" (did you mean %q?)", near)
-		}
+		hint := spelling.DidYouMean(name, names)
 		return nil, fail(exitNotFound, "there is no service %q%s; see services list, and check for rejected documents", name, hint)
 	}
 	if service.NotServed != "" {

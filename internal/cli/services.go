@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
-	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 )
 
 func (p *program) servicesCommand() *cobra.Command {
@@ -25,13 +25,13 @@ those of the Nacos MCP registry are listed too, and published and removed in the
 
 // surveyServices reads what services are made of. Credentials decide which tools can be called, so they are read too.
 func (p *program) surveyServices(cmd *cobra.Command) (*survey, error) {
-	d, cfg, err := p.source(cmd)
+	d, err := p.source(cmd)
 	if err != nil {
 		return nil, err
 	}
 	defer d.close()
-	groups := slices.DeleteFunc(groupsOf(cfg), func(g string) bool { return g == registry.GroupConsumers })
-	return p.take(cmd.Context(), d, cfg, groups)
+	groups := slices.DeleteFunc(groupsOf(d.config), func(g string) bool { return g == registry.GroupConsumers })
+	return p.take(cmd.Context(), d, groups)
 }
 
 func (p *program) servicesList() *cobra.Command {
@@ -100,10 +100,7 @@ func (p *program) servicesShow() *cobra.Command {
 				}
 				names = append(names, v.Name)
 			}
-			hint := ""
-			if near := similar(args[0], names); near != "" {
-				hint = fmt.Sprintf(" (did you mean %q?)", near)
-			}
+			hint := spelling.DidYouMean(args[0], names)
 			return fail(exitNotFound, "there is no service %q%s; see services list, and check for rejected documents", args[0], hint)
 		},
 	}
@@ -160,7 +157,7 @@ listed. With --dry-run as well, the document alone goes to standard output, to b
 			if im.from != "" {
 				return p.publishOpenAPI(cmd, &im)
 			}
-			d, cfg, err := p.source(cmd)
+			d, err := p.source(cmd)
 			if err != nil {
 				return err
 			}
@@ -177,7 +174,7 @@ listed. With --dry-run as well, the document alone goes to standard output, to b
 				}
 				all = append(all, w)
 			}
-			return p.print(all, func() { p.adviseOnAccess(cmd.Context(), d, cfg, edits) })
+			return p.print(all, func() { p.adviseOnAccess(cmd.Context(), d, edits) })
 		},
 	}
 	cmd.Flags().StringVar(&im.name, "name", "", "`name` of the service; default: the file's")
@@ -237,13 +234,13 @@ func (p *program) readService(file, name string) (content []byte, dataID string,
 }
 
 // adviseOnAccess names the next step for services that nobody may call.
-func (p *program) adviseOnAccess(ctx context.Context, d *documents, cfg config.Config, edits []unlessChanged) {
+func (p *program) adviseOnAccess(ctx context.Context, d *documents, edits []unlessChanged) {
 	for _, e := range edits {
 		service, _ := registry.NameOf(e.before.Key.DataID)
 		_, exists, err := d.named(ctx, registry.GroupGrants, service)
 		switch {
 		case err != nil || exists:
-		case cfg.Access.Default == registry.AuthDisabled:
+		case d.config.Access.Default == registry.AuthDisabled:
 			p.say("Anybody may call %s, since it has no grants document and access.default is disabled: nacos-mcp-proxy grants enable %s", service, service)
 		default:
 			p.say("Nobody may call %s yet: nacos-mcp-proxy grants allow %s --consumer NAME --create", service, service)
@@ -258,7 +255,7 @@ func (p *program) servicesRemove() *cobra.Command {
 no compare-and-set for deleting: an edit made at the same moment is removed too.`,
 		Example: "  nacos-mcp-proxy services remove petstore",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			d, _, err := p.source(cmd)
+			d, err := p.source(cmd)
 			if err != nil {
 				return err
 			}

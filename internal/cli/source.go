@@ -25,6 +25,7 @@ type source interface {
 type documents struct {
 	main, access source
 	close        func()
+	config       config.Config
 }
 
 // of gives the namespace that a group is in.

@@ -37,7 +37,8 @@ func groupsOf(cfg config.Config) []string {
 }
 
 // take reads every document of these groups into a catalog of its own. Close it.
-func (p *program) take(ctx context.Context, d *documents, cfg config.Config, groups []string) (*survey, error) {
+func (p *program) take(ctx context.Context, d *documents, groups []string) (*survey, error) {
+	cfg := d.config
 	report := p.progress()
 	defer report.end()
 	var all []nacos.Change

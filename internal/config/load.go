@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 )
 
 // Faults is everything wrong with a boot configuration.
@@ -180,7 +182,7 @@ func (l *loader) walk(n *yaml.Node, path string) map[string]any {
 		case branch:
 			given[k.Value] = l.walk(v, key+".")
 		default:
-			l.fault("%s:%d: unknown key %q%s", l.file, k.Line, key, didYouMean(key, l.names()))
+			l.fault("%s:%d: unknown key %q%s", l.file, k.Line, key, spelling.DidYouMean(key, l.names()))
 		}
 	}
 	return given
@@ -279,43 +281,9 @@ func (l *loader) unknownEnv() []string {
 			continue // of our own tests
 		}
 		if strings.HasPrefix(name, envPrefix) && !slices.Contains(names, name) {
-			unknown = append(unknown, fmt.Sprintf("environment variable %s means nothing%s", name, didYouMean(name, names)))
+			unknown = append(unknown, fmt.Sprintf("environment variable %s means nothing%s", name, spelling.DidYouMean(name, names)))
 		}
 	}
 	slices.Sort(unknown)
 	return unknown
-}
-
-// didYouMean names what is at most three letters away.
-func didYouMean(name string, names []string) string {
-	best, far := "", 4
-	for _, n := range names {
-		if d := distance(strings.ToLower(name), strings.ToLower(n)); d < far && d < len(name)/2+1 {
-			best, far = n, d
-		}
-	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf(" (did you mean %q?)", best)
-}
-
-// distance is Levenshtein's.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			next := diagonal
-			if a[i] != b[j] {
-				next = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], next
-		}
-	}
-	return row[len(b)]
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert/template"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 )
 
 // request plans the HTTP request: method, URL, headers, body and where the arguments go.
@@ -182,7 +183,7 @@ func (c *toolCompiler) braces(s string, line int) string {
 		i, ok := t.index[name]
 		switch {
 		case !ok:
-			c.reject(field, line, "{%s} has no argument of that name%s", name, nearest(name, c.argNames()))
+			c.reject(field, line, "{%s} has no argument of that name%s", name, spelling.DidYouMean(name, c.argNames()))
 			continue
 		case t.args[i].pos != toPath && t.args[i].pos != nowhere:
 			c.reject(field, line, "{%s} stands in the URL, but the argument has another position", name)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert/template"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 )
 
 // securityPlan puts one credential into a request.
@@ -107,7 +108,7 @@ func (c *toolCompiler) scheme(field, id string) (*registry.SecurityScheme, bool)
 		}
 		ids = append(ids, s.ID)
 	}
-	c.reject(field, 0, "no security scheme has the id %q%s", id, nearest(id, ids))
+	c.reject(field, 0, "no security scheme has the id %q%s", id, spelling.DidYouMean(id, ids))
 	return nil, false
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert/template"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 )
 
 // text is a compiled text field: a literal, or a template over {config, args}.
@@ -106,7 +107,7 @@ func (c *toolCompiler) checkRefs(field string, line int, t *template.Template, a
 		case !args:
 			c.reject(field, at, "template reads %q: a credential can be made from .config only", "."+strings.Join(ref.Path, "."))
 		case len(ref.Path) > 1 && !c.known(ref.Path[1]):
-			c.reject(field, at, "unknown argument %q%s", ref.Path[1], nearest(ref.Path[1], c.argNames()))
+			c.reject(field, at, "unknown argument %q%s", ref.Path[1], spelling.DidYouMean(ref.Path[1], c.argNames()))
 		}
 	}
 }
@@ -135,7 +136,7 @@ func (c *toolCompiler) argNames() []string {
 func (c *toolCompiler) usesConfig(field string, line int, path []string) {
 	config := c.tool.data
 	if len(path) > 0 && !config.has(path) {
-		c.warn(field, line, "config has no %q%s", strings.Join(path, "."), nearest(path[0], config.names()))
+		c.warn(field, line, "config has no %q%s", strings.Join(path, "."), spelling.DidYouMean(path[0], config.names()))
 		return
 	}
 	if len(path) > 0 && config.blank(path) {
@@ -159,38 +160,3 @@ var (
 	// blocks change what the dot is, so that {{.args.x}} within them may be something else.
 	blocks = regexp.MustCompile(`\{\{-?\s*(with|range|define|block|template)\b`)
 )
-
-// nearest gives a hint with the likeliest of the names, if one is likely.
-func nearest(name string, names []string) string {
-	best, at := "", max(1, len(name)/3)+1
-	for _, n := range names {
-		if d := distance(strings.ToLower(name), strings.ToLower(n)); d < at {
-			best, at = n, d
-		}
-	}
-	if best == "" {
-		return ""
-	}
-	return ` (did you mean "` + best + `"?)`
-}
-
-// distance is the number of single changes between two short names.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
-}

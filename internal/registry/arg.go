@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 )
 
 // readArgs reads args, or inputSchema with argsPosition, and completes the tool's schema.
@@ -80,7 +82,7 @@ func schemaOfArgs(args []Arg, schemas [][]byte) json.RawMessage {
 }
 
 func positionFault(s string) string {
-	return fmt.Sprintf(`must be "path", "query", "header", "cookie" or "body", not %q%s`, shown(s), suggest(s, positions))
+	return fmt.Sprintf(`must be "path", "query", "header", "cookie" or "body", not %q%s`, shown(s), spelling.DidYouMean(s, positions))
 }
 
 // typeAliases are what people write for JSON Schema's words.
@@ -101,7 +103,7 @@ func readArg(r *reader, n *yaml.Node, path string) (*Arg, []byte) {
 		a.Type = "string"
 	}
 	if !contains(schemaTypes, a.Type) {
-		hint := suggest(a.Type, schemaTypes)
+		hint := spelling.DidYouMean(a.Type, schemaTypes)
 		if better, ok := typeAliases[strings.ToLower(a.Type)]; ok {
 			hint = fmt.Sprintf(" (did you mean %q?)", better)
 		}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 )
 
 // shortKey is the length below which a key that people made up is flagged as guessable.
@@ -125,7 +127,7 @@ func readSource(r *reader, n *yaml.Node, path string) (KeySource, bool) {
 	const form = `must be bearer, {header: NAME} or {query: NAME}`
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" {
 		if n.Value != "bearer" {
-			r.reject(n, path, "%s, not %q%s", form, shown(n.Value), suggest(n.Value, []string{"bearer"}))
+			r.reject(n, path, "%s, not %q%s", form, shown(n.Value), spelling.DidYouMean(n.Value, []string{"bearer"}))
 			return KeySource{}, false
 		}
 		return KeySource{Bearer: true}, true

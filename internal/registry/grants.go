@@ -5,6 +5,8 @@ import (
 	"sort"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 )
 
 // validVersion is what can stand behind the '@' of /mcp/{service}@{version}.
@@ -133,9 +135,9 @@ func UnknownNames(dataID string, g *Grants, consumers, groups map[string]bool) [
 			at, path := &yaml.Node{Line: grant.Line}, indexed(path, i)
 			switch {
 			case grant.Consumer != "" && !consumers[grant.Consumer]:
-				r.warn(at, path, "there is no consumer %q%s", grant.Consumer, suggest(grant.Consumer, keysOf(consumers)))
+				r.warn(at, path, "there is no consumer %q%s", grant.Consumer, spelling.DidYouMean(grant.Consumer, keysOf(consumers)))
 			case grant.Group != "" && !groups[grant.Group]:
-				r.warn(at, path, "no consumer is in a group %q%s", grant.Group, suggest(grant.Group, keysOf(groups)))
+				r.warn(at, path, "no consumer is in a group %q%s", grant.Group, spelling.DidYouMean(grant.Group, keysOf(groups)))
 			}
 		}
 	}

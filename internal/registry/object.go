@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 )
 
 // object is a mapping whose fields are known by name.
@@ -45,7 +47,7 @@ func (r *reader) object(n *yaml.Node, path string, known ...string) *object {
 	o := &object{r: r, path: path, node: n, at: make(map[string]*yaml.Node, len(n.Content)/2)}
 	for _, f := range r.fields(n, path) {
 		if !contains(known, f.name) {
-			r.reject(f.key, join(path, shown(f.name)), "unknown field %q%s", shown(f.name), suggest(f.name, known))
+			r.reject(f.key, join(path, shown(f.name)), "unknown field %q%s", shown(f.name), spelling.DidYouMean(f.name, known))
 			continue
 		}
 		o.at[f.name] = f.value
@@ -319,6 +321,6 @@ func (o *object) oneOf(name string, words ...string) string {
 		quoted[i] = strconv.Quote(w)
 	}
 	list := strings.Join(quoted[:len(quoted)-1], ", ") + " or " + quoted[len(quoted)-1]
-	o.reject(name, "must be %s, not %q%s", list, shown(s), suggest(s, words))
+	o.reject(name, "must be %s, not %q%s", list, shown(s), spelling.DidYouMean(s, words))
 	return ""
 }

@@ -182,19 +182,6 @@ func plainFieldName(shape, value string) bool {
 	return !looksLikeKey(value) && strings.Contains(shape, "{%s: 1}")
 }
 
-func TestSuggestions(t *testing.T) {
-	known := []string{"consumers", "tools", "auth", "versions"}
-	cases := map[string]string{"tool": "tools", "Tools": "tools", "consumer": "consumers", "atuh": "auth", "xyz": "", "a": "", "vresions": "versions", strings.Repeat("a", 5000): ""}
-	for written, want := range cases {
-		if want != "" {
-			want = fmt.Sprintf(" (did you mean %q?)", want)
-		}
-		if got := suggest(written, known); got != want {
-			t.Errorf("suggest(%.20q) = %q, want %q", written, got, want)
-		}
-	}
-}
-
 // No document may cost more than its size: it arrives from whoever may publish. A document of eight times the
 // size may take some eight times as long, not sixty-four times.
 func TestA33_DocumentsTakeBoundedTime(t *testing.T) {

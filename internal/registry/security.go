@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 )
 
 // maxSchemes bounds the work of looking schemes up by id.
@@ -59,11 +61,11 @@ func (s SecurityScheme) fault() (field, message string) {
 	case s.Type == "":
 		return "type", `missing field "type"`
 	case s.Type != "http" && s.Type != "apiKey":
-		return "type", fmt.Sprintf(`must be "http" or "apiKey", not %q%s`, shown(s.Type), suggest(s.Type, []string{"http", "apiKey"}))
+		return "type", fmt.Sprintf(`must be "http" or "apiKey", not %q%s`, shown(s.Type), spelling.DidYouMean(s.Type, []string{"http", "apiKey"}))
 	case s.Type == "http" && s.Scheme != "basic" && s.Scheme != "bearer":
-		return "scheme", fmt.Sprintf(`must be "basic" or "bearer" where type is http, not %q%s`, shown(s.Scheme), suggest(s.Scheme, []string{"basic", "bearer"}))
+		return "scheme", fmt.Sprintf(`must be "basic" or "bearer" where type is http, not %q%s`, shown(s.Scheme), spelling.DidYouMean(s.Scheme, []string{"basic", "bearer"}))
 	case s.Type == "apiKey" && s.In != "header" && s.In != "query":
-		return "in", fmt.Sprintf(`must be "header" or "query" where type is apiKey, not %q%s`, shown(s.In), suggest(s.In, []string{"header", "query"}))
+		return "in", fmt.Sprintf(`must be "header" or "query" where type is apiKey, not %q%s`, shown(s.In), spelling.DidYouMean(s.In, []string{"header", "query"}))
 	case s.Type == "apiKey" && s.Name == "":
 		return "name", `missing field "name"`
 	case s.Type == "apiKey" && s.In == "header":
@@ -100,7 +102,7 @@ func (def *Definition) defaultSecurity(r *reader, o *object, s *server) {
 			continue
 		}
 		if !def.HasScheme(ref.ref.ID) {
-			r.reject(o.find(ref.field), ref.field, "no security scheme has the id %q%s", shown(ref.ref.ID), suggest(ref.ref.ID, def.schemeIDs()))
+			r.reject(o.find(ref.field), ref.field, "no security scheme has the id %q%s", shown(ref.ref.ID), spelling.DidYouMean(ref.ref.ID, def.schemeIDs()))
 		}
 	}
 }
