@@ -68,22 +68,21 @@ func (d *Dir) Watch(cfg WatchConfig) (Watch, error) {
 	return w, nil
 }
 
-// Want replaces the set of documents followed besides the groups. Names that no document can have are left out.
-func (w *dirWatch) Want(keys []Key) {
+// Want implements Watch. Names that no document can have are left out.
+func (w *dirWatch) Want(more, less []Key) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	before := w.wanted
-	w.wanted = make(map[Key]bool, len(keys))
-	for _, k := range keys {
-		if checkDirKey(k) != nil {
-			continue
-		}
-		w.wanted[k] = true
-		if !before[k] {
+	for _, k := range more {
+		if checkDirKey(k) == nil && !w.wanted[k] {
+			w.wanted[k] = true
 			w.pending[k] = true
 		}
 	}
-	for k := range before {
+	for _, k := range less {
+		if !w.wanted[k] {
+			continue
+		}
+		delete(w.wanted, k)
 		if !w.follows(k) {
 			w.dropped[k] = true
 			w.pending[k] = true

@@ -74,9 +74,9 @@ type WatchConfig struct {
 
 // Watch follows documents until it is closed. Both sources return one.
 type Watch interface {
-	// Want replaces the set of documents followed besides the groups. They need not exist: creating one is
-	// delivered like an edit. Documents no longer wanted are followed no more and not reported deleted.
-	Want(keys []Key)
+	// Want adds to the documents that are followed besides the groups, and then takes some of them out. They need not
+	// exist: creating one is delivered like an edit. Those taken out are followed no more and not reported deleted.
+	Want(more, less []Key)
 	// Close stops following. No callback runs after it returns.
 	Close()
 }

@@ -9,11 +9,13 @@ import (
 )
 
 const (
-	// parallelQueries of one watch. 8,400 queries a second at 16, 10,000 at 64 were measured over one connection.
-	parallelQueries = 32
+	// parallelQueries of one watch. Over one connection 64 take a quarter less of Nacos's time than 32, as answers share
+	// packets; several connections take more.
+	parallelQueries = 64
 	// relistenEvery repeats all listening. A lost push is found sooner, by the next list; this is for servers
 	// that do not let us list.
 	relistenEvery = 30 * time.Second
+	relistenShare = 0.05 // of the time may go into that
 	listenChunk   = 3000 // documents per listen request: 10 MB is the limit, 150 bytes each are usual
 	forbiddenWait = 2 * time.Second
 	maxReasks     = 5
@@ -42,19 +44,21 @@ type watch struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	listenNow  chan struct{} // capacity 1: look for what must be listened to
+	listenNow  chan struct{} // capacity 1: there is something in unheard
 	listNow    chan struct{} // capacity 1: list groups that are due
 	deliverNow chan struct{} // capacity 1: there is something in out
 
 	mu         sync.Mutex
 	docs       map[Key]*followed
-	urgent     []Key // pushed: before the bulk of a first load
+	unheard    []*followed // not listened to on the connection of the moment
+	urgent     []Key       // pushed: before the bulk of a first load
 	bulk       []Key
 	parked     []Key // dirty, waiting for connection or time
 	querying   int
 	unresolved int
 	out        []Change
 	lists      map[string]*groupList
+	listSerial uint64 // counts lists that were compared
 	synced     bool
 	generation uint64 // of the connection that the listening belongs to
 	unlisten   []Key
@@ -76,6 +80,7 @@ type followed struct {
 	listening bool // on the current connection
 	fresh     bool // to be queried as soon as it is listened to
 	listMD5   string
+	listed    uint64 // serial of the last list that had it
 	reasks    int
 	misses    int // lists in a row that lack it
 	notFound  int // answers in a row, for documents that no list covers
@@ -144,6 +149,7 @@ func (w *watch) follow(k Key) *followed {
 	if d == nil {
 		d = &followed{key: k, fresh: true}
 		w.docs[k] = d
+		w.unheard = append(w.unheard, d)
 		w.unresolved++
 	}
 	return d
@@ -170,15 +176,13 @@ func (w *watch) resolve(d *followed) {
 }
 
 // Want implements Watch.
-func (w *watch) Want(keys []Key) {
+func (w *watch) Want(more, less []Key) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	wanted := make(map[Key]bool, len(keys))
-	for _, k := range keys {
+	for _, k := range more {
 		if k.check() != nil {
 			continue // nothing of that name can come to exist
 		}
-		wanted[k] = true
 		d := w.docs[k]
 		if d == nil {
 			d = w.follow(k)
@@ -188,8 +192,8 @@ func (w *watch) Want(keys []Key) {
 		}
 		d.wanted = true
 	}
-	for k, d := range w.docs {
-		if d.wanted && !wanted[k] {
+	for _, k := range less {
+		if d := w.docs[k]; d != nil && d.wanted {
 			d.wanted = false
 			if !w.groups[k.Group] || !d.exists {
 				w.forget(d)
@@ -290,5 +294,8 @@ func (w *watch) inSync() bool {
 		}
 	}
 	w.synced = true
+	for _, l := range w.lists {
+		l.again()
+	}
 	return true
 }

@@ -10,7 +10,7 @@ import (
 
 const (
 	// listShare is the part of the time that listing may take: an interval is at least 1/listShare times how long the
-	// list took.
+	// last lists of all groups took together.
 	listShare       = 0.1
 	maxListInterval = time.Minute
 	// confirmAfter is when a list is taken again that lacked a document for the first time.
@@ -26,6 +26,7 @@ type groupList struct {
 	done     bool // listed at least once
 	usable   bool // the last attempt gave a whole list, or failed for want of a connection
 	next     time.Time
+	took     time.Duration // the last one
 	interval time.Duration // the current one, grown where needed
 	timeout  time.Duration // of the next attempt
 }
@@ -81,7 +82,8 @@ func (w *watch) listGroup(group string) {
 	var status *statusError
 	switch {
 	case err == nil:
-		l.interval = min(max(w.c.cfg.ListInterval, time.Duration(float64(took)/listShare)), maxListInterval)
+		l.took = took
+		l.interval = w.listInterval()
 		l.timeout = min(5*took, maxListTimeout)
 	case errors.Is(err, ErrForbidden):
 		l.usable = false
@@ -97,9 +99,13 @@ func (w *watch) listGroup(group string) {
 	if err != nil {
 		w.c.log.Debug("nacos list failed", "group", group, "error", err)
 	}
-	l.next = time.Now().Add(l.interval*9/10 + rand.N(l.interval/5))
+	l.again()
 	if err != nil {
 		return // tells nothing about any document
+	}
+	if !w.synced {
+		// What the first list showed is still to be read, and the server should have its hands free for that.
+		l.next = time.Now().Add(maxListInterval)
 	}
 	l.usable = complete
 	l.done = true
@@ -107,16 +113,27 @@ func (w *watch) listGroup(group string) {
 	poke(w.deliverNow)
 }
 
+// again has the group listed one interval from now, more or less.
+func (l *groupList) again() { l.next = time.Now().Add(l.interval*9/10 + rand.N(l.interval/5)) }
+
+// listInterval is the pause between two lists of a group; the caller holds mu.
+func (w *watch) listInterval() time.Duration {
+	var all time.Duration
+	for _, l := range w.lists {
+		all += l.took
+	}
+	return min(max(w.c.cfg.ListInterval, time.Duration(float64(all)/listShare)), maxListInterval)
+}
+
 // compare marks what a list shows to be new, changed or missing; the caller holds mu.
 func (w *watch) compare(group string, entries []Entry, complete bool, began time.Time) {
-	listed := make(map[Key]bool, len(entries))
+	w.listSerial++
 	for _, e := range entries {
-		listed[e.Key] = true
 		if e.Key.check() != nil {
 			continue
 		}
 		d := w.follow(e.Key)
-		d.misses = 0
+		d.misses, d.listed = 0, w.listSerial
 		switch {
 		case d.exists && d.md5 == e.MD5:
 			d.listMD5 = ""
@@ -135,7 +152,7 @@ func (w *watch) compare(group string, entries []Entry, complete bool, began time
 		return
 	}
 	for k, d := range w.docs {
-		if k.Group != group || listed[k] || !d.exists || d.found.After(began) {
+		if k.Group != group || d.listed == w.listSerial || !d.exists || d.found.After(began) {
 			continue
 		}
 		if d.misses++; d.misses >= 2 {

@@ -78,7 +78,7 @@ func (c *Client) hint(groupKey, changeType string) {
 func (w *watch) listenLoop() {
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
-	var wantedAt, allAt time.Time
+	var again repetition
 	for {
 		select {
 		case <-w.ctx.Done():
@@ -95,41 +95,72 @@ func (w *watch) listenLoop() {
 		w.mu.Lock()
 		if w.generation != cn.generation {
 			w.generation = cn.generation
+			w.unheard = w.unheard[:0]
 			for _, d := range w.docs {
 				d.listening = false
+				w.unheard = append(w.unheard, d)
 			}
 			w.unlisten = nil // a new connection listens to nothing
-			wantedAt, allAt = now, now
+			again.begin(now)
 			w.wg.Go(w.fuzzy)
 		}
-		again := w.due(now, &wantedAt, &allAt)
+		all, unlisted := again.due(now, w.c.cfg.ListInterval)
+		due := w.due(all, unlisted)
 		w.mu.Unlock()
-		w.listen(again)
+		w.listen(due)
+		if all || unlisted {
+			again.took(time.Since(now))
+		}
 		w.dropListening()
 	}
 }
 
-// due gives the documents to listen to (again), by group; the caller holds mu.
-func (w *watch) due(now time.Time, wantedAt, allAt *time.Time) map[string][]*followed {
-	all := now.Sub(*allAt) > relistenEvery
-	wanted := now.Sub(*wantedAt) > w.c.cfg.ListInterval
-	if all {
-		*allAt = now.Add(jitter(time.Second))
+// repetition tells when documents are listened to again on the same connection, because a push may have been lost:
+// all of them now and then, and more often those that no list covers, where nothing else would tell.
+type repetition struct{ all, unlisted, notBefore time.Time }
+
+func (r *repetition) begin(now time.Time) { r.all, r.unlisted = now, now }
+
+func (r *repetition) due(now time.Time, interval time.Duration) (all, unlisted bool) {
+	if now.Before(r.notBefore) {
+		return false, false
 	}
-	if wanted {
-		*wantedAt = now
+	if all = now.Sub(r.all) > relistenEvery; all {
+		r.all, r.unlisted = now.Add(jitter(time.Second)), now
+	} else if unlisted = now.Sub(r.unlisted) > interval; unlisted {
+		r.unlisted = now
 	}
+	return all, unlisted
+}
+
+// took leaves the server time for others.
+func (r *repetition) took(d time.Duration) {
+	r.notBefore = time.Now().Add(time.Duration(float64(d) / relistenShare))
+}
+
+// due gives the documents to listen to, by group: those that are not listened to yet and, again, all or those that no
+// list covers. The caller holds mu.
+func (w *watch) due(all, unlisted bool) map[string][]*followed {
 	out := make(map[string][]*followed)
+	for _, d := range w.unheard {
+		if w.docs[d.key] == d && !d.listening {
+			out[d.key.Group] = append(out[d.key.Group], d)
+		}
+	}
+	w.unheard = nil
+	if !all && !unlisted {
+		return out
+	}
 	for k, d := range w.docs {
-		if all || !d.listening || wanted && !w.lists1(k.Group) {
+		if d.listening && (all || !w.listed(k.Group)) {
 			out[k.Group] = append(out[k.Group], d)
 		}
 	}
 	return out
 }
 
-// lists1 tells whether lists cover a group; the caller holds mu.
-func (w *watch) lists1(group string) bool {
+// listed tells whether lists cover a group; the caller holds mu.
+func (w *watch) listed(group string) bool {
 	l := w.lists[group]
 	return l != nil && l.usable
 }
@@ -161,6 +192,7 @@ func (w *watch) listenTo(group string, docs []*followed) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err != nil {
+		w.unheard = append(w.unheard, docs...)
 		for _, d := range docs {
 			if d.fresh && w.docs[d.key] == d && errors.Is(err, ErrForbidden) {
 				d.fresh = false
@@ -174,7 +206,9 @@ func (w *watch) listenTo(group string, docs []*followed) {
 			w.unlisten = append(w.unlisten, d.key)
 			continue
 		}
-		d.listening = generation == w.generation
+		if d.listening = generation == w.generation; !d.listening {
+			w.unheard = append(w.unheard, d)
+		}
 		fresh := d.fresh
 		d.fresh = false
 		switch {

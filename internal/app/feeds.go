@@ -23,7 +23,8 @@ type feeds struct {
 
 	mu      sync.Mutex
 	watches []nacos.Watch // of main and, if it is another one, of access
-	wants   []nacos.Key   // asked for before there were watches
+	wishes  []wish        // of before follow was done, to be repeated to watches that begin after them
+	started bool
 	last    atomic.Pointer[[]netip.AddrPort]
 }
 
@@ -95,11 +96,12 @@ func (f *feeds) follow(credentialGroups []string, onChange func([]nacos.Change),
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.watches = append(f.watches, w)
-		if f.wants != nil {
-			w.Want(f.wanted(len(f.watches) - 1))
+		for _, wish := range f.wishes {
+			f.tell(len(f.watches)-1, wish)
 		}
 		return nil
 	}
+	defer f.begun()
 	if !split {
 		return start(f.main, groups, func(string) bool { return true })
 	}
@@ -109,23 +111,40 @@ func (f *feeds) follow(credentialGroups []string, onChange func([]nacos.Change),
 	return start(f.access, access, accessGroup)
 }
 
-// want passes on which documents are to be watched besides the groups.
-func (f *feeds) want(keys []nacos.Key) {
+func (f *feeds) begun() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.wants = keys
-	for i, w := range f.watches {
-		w.Want(f.wanted(i))
+	f.started, f.wishes = true, nil
+}
+
+// wish is what is to be watched besides the groups from now on, and what no more.
+type wish struct{ more, less []nacos.Key }
+
+// want passes on which documents are to be watched besides the groups from now on, and which no more.
+func (f *feeds) want(more, less []nacos.Key) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.started {
+		f.wishes = append(f.wishes, wish{more, less})
+	}
+	for i := range f.watches {
+		f.tell(i, wish{more, less})
 	}
 }
 
-// wanted gives the part of the wanted documents that lies in the namespace of watch i. The lock is held.
-func (f *feeds) wanted(i int) []nacos.Key {
-	if f.main == f.access {
-		return f.wants
+// tell gives watch i what lies in its namespace. The lock is held.
+func (f *feeds) tell(i int, w wish) {
+	if f.main != f.access {
+		w = wish{f.within(i, w.more), f.within(i, w.less)}
 	}
+	if len(w.more)+len(w.less) > 0 {
+		f.watches[i].Want(w.more, w.less)
+	}
+}
+
+func (f *feeds) within(i int, keys []nacos.Key) []nacos.Key {
 	var mine []nacos.Key
-	for _, key := range f.wants {
+	for _, key := range keys {
 		if accessGroup(key.Group) == (i == 1) {
 			mine = append(mine, key)
 		}

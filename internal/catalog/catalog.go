@@ -39,8 +39,8 @@ type Options struct {
 	Env, Files []string
 	// OnKeep hands over what changed and what was deleted, to be kept for the next start. It must not block.
 	OnKeep func(changed []*Document, deleted []nacos.Key)
-	// OnWants hands over the documents to watch besides the groups, whenever that set changes.
-	OnWants func([]nacos.Key)
+	// OnWants hands over which documents are to be watched besides the groups from now on, and which no more.
+	OnWants func(more, less []nacos.Key)
 	// OnSwap runs after every published Index, on the writer's goroutine.
 	OnSwap func(Delta)
 	Log    *slog.Logger
@@ -74,7 +74,8 @@ type Catalog struct {
 
 	mu         sync.Mutex // guards what is below; never held while building
 	queue      []nacos.Change
-	building   bool // the writer is at work on what it took from the queue
+	fed        time.Time // when a change last came
+	building   bool      // the writer is at work on what it took from the queue
 	checked    []checkedVariant
 	synced     bool
 	references map[string]map[string]bool // by name of a credential document: services that refer to it
@@ -109,7 +110,7 @@ func New(o Options, initial []Kept) (*Catalog, error) {
 	w := &writer{
 		options: &c.options, catalog: c, manifests: map[string]map[nacos.Key]bool{},
 		sources: map[registry.KeySource]int{}, disputed: map[nacos.Key]bool{},
-		wants: wants{byOwner: map[string][]nacos.Key{}, byKey: map[nacos.Key]map[string]bool{}},
+		wants: newWants(),
 	}
 	c.writer = w
 	ctx, cancel := context.WithCancel(context.Background())
@@ -146,6 +147,7 @@ func (c *Catalog) Index() *Index { return c.current.Load() }
 func (c *Catalog) Apply(changes []nacos.Change) {
 	c.mu.Lock()
 	c.queue = append(c.queue, changes...)
+	c.fed = time.Now()
 	c.mu.Unlock()
 	signal(c.wake)
 }
@@ -233,9 +235,8 @@ func (c *Catalog) publish(next *Index, fresh []*Variant, b *build) {
 	if c.options.OnKeep != nil && !b.loading {
 		c.options.OnKeep(b.changed, b.removed)
 	}
-	if b.w.wants.changed && c.options.OnWants != nil {
-		b.w.wants.changed = false
-		c.options.OnWants(b.w.wants.keys())
+	if more, less := b.w.wants.differences(); c.options.OnWants != nil && len(more)+len(less) > 0 {
+		c.options.OnWants(more, less)
 	}
 	if c.options.OnSwap != nil {
 		c.options.OnSwap(Delta{Index: next, Services: b.touched, Consumers: b.people})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -53,16 +54,17 @@ func newWorld(t testing.TB, services int, initial ...nacos.Change) *world {
 				delete(w.accepted, k)
 			}
 		},
-		OnWants: func(keys []nacos.Key) {
+		OnWants: func(more, less []nacos.Key) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			w.wants = keys
+			w.wants = slices.DeleteFunc(append(w.wants, more...), func(k nacos.Key) bool { return slices.Contains(less, k) })
 		},
 	}, kept)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.Catalog = c
+	c.Synced() // definitions are validated at once
 	t.Cleanup(func() { c.Close(); up.Close() })
 	return w
 }

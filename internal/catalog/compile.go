@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
@@ -130,6 +131,9 @@ type checkedVariant struct {
 	rejections []registry.Rejection
 }
 
+// loadingPause is the time without a change after which a source counts as read.
+const loadingPause = 400 * time.Millisecond
+
 // runChecks validates definitions one by one, whether or not anybody ever calls them.
 func (c *Catalog) runChecks(ctx context.Context) {
 	for {
@@ -138,7 +142,11 @@ func (c *Catalog) runChecks(ctx context.Context) {
 			return
 		case <-c.unread:
 		}
-		for v := c.nextCheck(); v != nil && ctx.Err() == nil; v = c.nextCheck() {
+		for c.awaitLoaded(ctx) {
+			v := c.nextCheck()
+			if v == nil {
+				break
+			}
 			found := c.validate(v)
 			if noted := c.Index().Document(v.source().Key); len(found) == 0 && (noted == nil || noted.noted == nil) {
 				continue
@@ -149,6 +157,30 @@ func (c *Catalog) runChecks(ctx context.Context) {
 			signal(c.wake)
 		}
 	}
+}
+
+// awaitLoaded waits while the source is being read for the first time: being ready has precedence. It returns false when
+// ctx ends.
+func (c *Catalog) awaitLoaded(ctx context.Context) bool {
+	for c.loading() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(loadingPause / 4):
+		}
+	}
+	return ctx.Err() == nil
+}
+
+// loading tells whether the source is being read for the first time. One that never comes to its end, for want of a
+// right, is not being read when nothing has come for a while.
+func (c *Catalog) loading() bool {
+	if c.Index().Synced() {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Since(c.fed) < loadingPause
 }
 
 func (c *Catalog) nextCheck() *Variant {

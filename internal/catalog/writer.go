@@ -203,7 +203,7 @@ func (b *build) follow(key nacos.Key, doc *Document) {
 		b.w.manifests[m.Name][key] = true
 		b.dirty[m.Name] = true
 	case registry.GroupSpecs, registry.GroupTools:
-		for owner := range b.w.wants.owners(key) {
+		for _, owner := range b.w.wants.owners(key) {
 			if name, ok := strings.CutPrefix(owner, "manifest "); ok {
 				b.dirty[name] = true
 			}
@@ -242,40 +242,3 @@ func (b *build) note(c checkedVariant) {
 	b.docs.set(doc.Key, &noted)
 	b.w.options.logRejected(&noted)
 }
-
-// wants counts who needs which documents to be watched.
-type wants struct {
-	byOwner map[string][]nacos.Key
-	byKey   map[nacos.Key]map[string]bool
-	changed bool
-}
-
-func (w *wants) set(owner string, keys []nacos.Key) {
-	before := w.byOwner[owner]
-	if slices.Equal(before, keys) {
-		return
-	}
-	for _, k := range before {
-		delete(w.byKey[k], owner)
-		if len(w.byKey[k]) == 0 {
-			delete(w.byKey, k)
-			w.changed = true
-		}
-	}
-	for _, k := range keys {
-		if w.byKey[k] == nil {
-			w.byKey[k] = map[string]bool{}
-			w.changed = true
-		}
-		w.byKey[k][owner] = true
-	}
-	if len(keys) == 0 {
-		delete(w.byOwner, owner)
-	} else {
-		w.byOwner[owner] = keys
-	}
-}
-
-func (w *wants) owners(key nacos.Key) map[string]bool { return w.byKey[key] }
-
-func (w *wants) keys() []nacos.Key { return slices.Collect(maps.Keys(w.byKey)) }
