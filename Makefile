@@ -29,7 +29,7 @@ quick: ## run the tests that need no Nacos
 	NMP_TEST_NACOS=off go test -count=1 ./...
 
 .PHONY: full
-full: lint test conformance e2e ## everything CI runs
+full: lint bench-allocs test conformance e2e ## everything CI runs
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, shell syntax
@@ -50,6 +50,14 @@ nacos: ## start a real Nacos and print its console's URL and login
 .PHONY: bench
 bench: ## measure against a baseline in the same run
 	@scripts/bench $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: ## measure against other MCP proxies, which it installs from their registries
+	@scripts/bench-peers $(ARGS)
+
+.PHONY: bench-allocs
+bench-allocs: ## run the micro-benchmarks and fail where one allocates more than it did
+	@scripts/bench-allocs $(ARGS)
 
 .PHONY: bench-scale
 bench-scale: ## ready times, memory and the cost of an edit with 10,000 services (SCALE)
