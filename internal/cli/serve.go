@@ -2,8 +2,6 @@ package cli
 
 import (
 	"net"
-	"os"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -30,11 +28,6 @@ them all. Secrets have no flags: set NMP_NACOS_PASSWORD and the like.`,
 				return err
 			}
 			log := newLogger(p.err, cfg.Log)
-			if os.Getenv("GOGC") == "" {
-				// Most of what a proxy holds is its configuration, which stays: collecting more often costs little beside
-				// requests and saves a quarter of the memory.
-				debug.SetGCPercent(50)
-			}
 			for _, w := range cfg.Warnings {
 				log.Warn(w)
 			}

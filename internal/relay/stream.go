@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
 )
 
@@ -114,7 +115,7 @@ func (s *stream) idle() bool { return !s.answers && !s.client }
 func (s *stream) end() { s.cancel(errCut) }
 
 // cut tells whether the stream was ended by us.
-func (s *stream) cut() bool { return errors.Is(context.Cause(s.ctx), errCut) }
+func (s *stream) cut() bool { return errors.Is(upstream.Cause(s.ctx), errCut) }
 
 // swapView notes a new decision and tells whether it is another one than before.
 func (s *stream) swapView(view any) bool {

@@ -66,11 +66,21 @@ type Response struct {
 	clock         *clock
 }
 
-// Context ends with the call: when the caller's does, when a limit is reached, when the body is closed, or by Cancel.
-func (r *Response) Context() context.Context { return r.clock.ctx }
+// exchange is what one call needs, in one piece.
+type exchange struct {
+	clock    clock
+	response Response
+	body     body
+	answer   http.Response // for transports that need no other
+	plain    plainBody
+}
 
-// Cancel ends the call from another goroutine than the one that reads the body; cause is context.Cause of Context.
-func (r *Response) Cancel(cause error) { r.clock.cancel(cause) }
+// Context ends with the call: when the caller's does, when a limit is reached, when the body is closed, or by Cancel.
+// Cause tells why.
+func (r *Response) Context() context.Context { return r.clock }
+
+// Cancel ends the call from another goroutine than the one that reads the body; cause is the Cause of Context.
+func (r *Response) Cancel(cause error) { r.clock.end(cause) }
 
 // InstanceState is an instance as /status shows it.
 type InstanceState struct {
@@ -123,20 +133,21 @@ func (b *Backend) Do(ctx context.Context, r *Request) (*Response, error) {
 	if timeout <= 0 {
 		timeout = b.timeout
 	}
-	c := newClock(ctx, timeout)
-	resp, err := b.attempts(c, r)
+	k := new(exchange)
+	k.clock.start(ctx, timeout)
+	resp, err := b.attempts(k, r)
 	if err != nil {
-		c.stop()
+		k.clock.stop()
 		return nil, err
 	}
 	return resp, nil
 }
 
-func (b *Backend) attempts(c *clock, r *Request) (*Response, *Error) {
+func (b *Backend) attempts(k *exchange, r *Request) (*Response, *Error) {
 	var tried []*instance
 	var last *Error
 	for len(tried) < maxAttempts {
-		u, in, err := b.target(c, r, tried)
+		u, in, err := b.target(&k.clock, r, tried)
 		if err != nil {
 			if last != nil && err.Kind == NoInstance {
 				return nil, last
@@ -150,7 +161,7 @@ func (b *Backend) attempts(c *clock, r *Request) (*Response, *Error) {
 		if len(r.SecretHosts) > 0 && !mayReceive(r.SecretHosts, hostPort(u), ref, b.u.o.Namespace) {
 			return nil, &Error{Kind: Blocked, detail: "a credential of this call may not be sent to " + hostPort(u)}
 		}
-		resp, err := b.exchange(c, r, u)
+		resp, err := b.follow(k, r, u)
 		if err == nil {
 			if in != nil {
 				in.answered()
@@ -192,7 +203,7 @@ func (b *Backend) target(c *clock, r *Request, tried []*instance) (*url.URL, *in
 	if b.set == nil {
 		return keyless(u, nil)
 	}
-	p, e := b.set.current(c.ctx, b.u.o.FirstList)
+	p, e := b.set.current(c, b.u.o.FirstList)
 	if e != nil {
 		return nil, nil, e
 	}
@@ -225,17 +236,17 @@ func keyless(u *url.URL, in *instance) (*url.URL, *instance, *Error) {
 	return u, in, nil
 }
 
-// exchange sends r to u and follows redirects that stay there.
-func (b *Backend) exchange(c *clock, r *Request, u *url.URL) (*Response, *Error) {
+// follow sends r to u and follows redirects that stay there.
+func (b *Backend) follow(k *exchange, r *Request, u *url.URL) (*Response, *Error) {
 	method, body := r.Method, r.Body
 	for range maxRedirects + 1 {
-		resp, err := b.send(c, r, method, u, body)
+		resp, err := b.send(k, r, method, u, body)
 		if err != nil {
 			return nil, err
 		}
 		location := resp.Header.Get("Location")
 		if resp.StatusCode < 300 || resp.StatusCode > 399 || location == "" || !isRedirect(resp.StatusCode) {
-			return b.response(c, r, resp)
+			return b.response(k, r, resp)
 		}
 		io.CopyN(io.Discard, resp.Body, 4<<10) // a short one read to its end leaves the connection usable
 		resp.Body.Close()
@@ -269,7 +280,7 @@ func isRedirect(status int) bool {
 }
 
 // send is one request on the wire.
-func (b *Backend) send(c *clock, r *Request, method string, u *url.URL, body []byte) (*http.Response, *Error) {
+func (b *Backend) send(k *exchange, r *Request, method string, u *url.URL, body []byte) (*http.Response, *Error) {
 	if r.Header == nil {
 		r.Header = http.Header{}
 	}
@@ -278,9 +289,9 @@ func (b *Backend) send(c *clock, r *Request, method string, u *url.URL, body []b
 		r.Header["Accept-Encoding"] = gzipOnly
 	}
 	m := message{method: method, url: u, host: r.Host, header: r.Header, body: body, stream: r.Stream}
-	resp, err := b.pool.rt.roundTrip(c.ctx, &m)
+	resp, err := b.pool.rt.roundTrip(k, &m)
 	if err != nil {
-		return nil, classify(c, err)
+		return nil, classify(&k.clock, err)
 	}
 	return resp, nil
 }
@@ -331,13 +342,13 @@ func classify(c *clock, err error) *Error {
 		switch {
 		case errors.Is(err, errBlocked):
 			return &Error{Kind: Blocked, err: err}
-		case c.ctx.Err() != nil:
-			return contextError(c.ctx, false)
+		case c.Err() != nil:
+			return contextError(c, false)
 		}
 		return &Error{Kind: Refused, err: d.err}
 	}
-	if c.ctx.Err() != nil {
-		return contextError(c.ctx, true)
+	if c.Err() != nil {
+		return contextError(c, true)
 	}
 	return &Error{Kind: Protocol, Sent: true, err: err}
 }

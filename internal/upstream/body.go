@@ -6,8 +6,6 @@ import (
 	"compress/flate"
 	"compress/gzip"
 	"compress/zlib"
-	"context"
-	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -16,40 +14,11 @@ import (
 	"time"
 )
 
-var errTimeout = errors.New("time limit reached")
-
-// clock bounds a call: first as a whole or until the answer's header, then perhaps silence.
-type clock struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	timer  *time.Timer
-}
-
-func newClock(ctx context.Context, d time.Duration) *clock {
-	c := &clock{}
-	c.ctx, c.cancel = context.WithCancelCause(ctx)
-	c.timer = time.AfterFunc(d, func() { c.cancel(errTimeout) })
-	return c
-}
-
-func (c *clock) stop() {
-	c.timer.Stop()
-	c.cancel(nil)
-}
-
-// contextError tells a limit of ours, or a deadline of the caller's, from a caller that went away.
-func contextError(ctx context.Context, sent bool) *Error {
-	cause := context.Cause(ctx)
-	if errors.Is(cause, errTimeout) || errors.Is(cause, context.DeadlineExceeded) {
-		return &Error{Kind: Timeout, Sent: sent}
-	}
-	return &Error{Kind: Canceled, Sent: sent}
-}
-
 // response wraps an answer's body in the limits.
-func (b *Backend) response(c *clock, r *Request, resp *http.Response) (*Response, *Error) {
-	out := &Response{clock: c, Status: resp.StatusCode, Header: resp.Header, ContentLength: resp.ContentLength}
-	by := &body{clock: c, raw: resp.Body, r: resp.Body, left: b.u.o.ResponseBody}
+func (b *Backend) response(k *exchange, r *Request, resp *http.Response) (*Response, *Error) {
+	out, by := &k.response, &k.body
+	*out = Response{clock: &k.clock, Status: resp.StatusCode, Header: resp.Header, ContentLength: resp.ContentLength}
+	*by = body{clock: &k.clock, raw: resp.Body, r: resp.Body, left: b.u.o.ResponseBody}
 	fail := func(e *Error) (*Response, *Error) {
 		resp.Body.Close()
 		return nil, e
@@ -88,11 +57,7 @@ func (b *Backend) response(c *clock, r *Request, resp *http.Response) (*Response
 		}
 		by.events = events && coding == ""
 		by.lineStart = true
-		if by.idle > 0 {
-			c.timer.Reset(by.idle)
-		} else {
-			c.timer.Stop()
-		}
+		k.clock.bound(max(by.idle, 0))
 	}
 	out.Body = by
 	return out, nil
@@ -149,7 +114,7 @@ func (b *body) Read(p []byte) (int, error) {
 		b.left -= int64(n)
 	}
 	if n > 0 && b.idle > 0 && (!b.events || b.alive(p[:n])) {
-		b.timer.Reset(b.idle)
+		b.bound(b.idle)
 	}
 	if err != nil {
 		err = b.fail(err)
@@ -161,8 +126,8 @@ func (b *body) fail(err error) error {
 	switch {
 	case err == io.EOF:
 		b.err = err
-	case b.ctx.Err() != nil:
-		b.err = contextError(b.ctx, true)
+	case b.clock.Err() != nil:
+		b.err = contextError(b.clock, true)
 	default:
 		b.err = &Error{Kind: Protocol, Sent: true, detail: "read answer", err: err}
 	}
@@ -195,9 +160,8 @@ func (b *body) alive(p []byte) bool {
 
 // Close ends the call. A connection whose answer was not read to its end is not used again.
 func (b *body) Close() error {
-	b.timer.Stop()
 	err := b.raw.Close()
-	b.cancel(nil)
+	b.stop()
 	if z, ok := b.r.(*gzip.Reader); ok {
 		gzips.Put(z)
 	}

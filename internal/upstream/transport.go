@@ -18,10 +18,10 @@ import (
 )
 
 // transport sends one request on a pooled connection. Every one keeps these promises: a request is never sent twice,
-// errors before anything was sent are a *dialError, cancelling the context ends it and the reading of its body, and a
-// connection with a fault is not used again.
+// errors before anything was sent are a *dialError, the end of the exchange's clock ends it and the reading of its body,
+// and a connection with a fault is not used again. The answer may be a part of the exchange.
 type transport interface {
-	roundTrip(context.Context, *message) (*http.Response, error)
+	roundTrip(*exchange, *message) (*http.Response, error)
 	CloseIdleConnections()
 }
 
@@ -38,11 +38,11 @@ type message struct {
 // standard is http.Transport.
 type standard struct{ *http.Transport }
 
-func (t standard) roundTrip(ctx context.Context, m *message) (*http.Response, error) {
+func (t standard) roundTrip(k *exchange, m *message) (*http.Response, error) {
 	req := (&http.Request{
 		Method: m.method, URL: m.url, Host: m.host, Header: m.header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}).WithContext(ctx)
+	}).WithContext(&k.clock)
 	setBody(req, m.body, m.stream)
 	return t.RoundTrip(req)
 }

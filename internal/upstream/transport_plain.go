@@ -49,7 +49,6 @@ type plainConn struct {
 	left  int64 // bytes that may still be read: bounds headers
 	host  string
 	since time.Time // idle since
-	abort func()    // ends what waits on the connection, from another goroutine
 	raw   syscall.RawConn
 	peek  func(fd uintptr) bool
 	alive bool // what peek found
@@ -60,6 +59,9 @@ var errHeaderTooLarge = errors.New("header of the answer is too large")
 
 // longAgo as a deadline ends reads and writes that wait.
 var longAgo = time.Unix(1, 0)
+
+// abort ends what waits on the connection, from another goroutine.
+func (c *plainConn) abort() { _ = c.SetDeadline(longAgo) }
 
 // Read is for br alone.
 func (c *plainConn) Read(p []byte) (int, error) {
@@ -85,7 +87,6 @@ func (p *plain) connect(ctx context.Context, m *message) (*plainConn, error) {
 	}
 	c := &plainConn{Conn: nc, host: m.url.Host}
 	c.br = bufio.NewReader(c)
-	c.abort = func() { _ = c.SetDeadline(longAgo) }
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
 		nc.Close()
@@ -195,7 +196,7 @@ func (p *plain) CloseIdleConnections() {
 	p.rest.CloseIdleConnections()
 }
 
-func (p *plain) roundTrip(ctx context.Context, m *message) (*http.Response, error) {
+func (p *plain) roundTrip(k *exchange, m *message) (*http.Response, error) {
 	out := requests.Get().(*[]byte)
 	defer func() {
 		if cap(*out) <= 2*maxPlainBody {
@@ -204,28 +205,31 @@ func (p *plain) roundTrip(ctx context.Context, m *message) (*http.Response, erro
 	}()
 	var simple bool
 	if *out, simple = m.appendTo((*out)[:0]); !simple {
-		return p.rest.roundTrip(ctx, m)
+		return p.rest.roundTrip(k, m)
 	}
+	clock := &k.clock
 	for {
-		if err := ctx.Err(); err != nil {
+		if err := clock.Err(); err != nil {
 			return nil, &dialError{err}
 		}
 		c := p.get(m.url.Host)
 		if c == nil {
 			var err error
-			if c, err = p.connect(ctx, m); err != nil {
+			if c, err = p.connect(clock, m); err != nil {
 				return nil, err
 			}
 		}
 		c.left = maxHeader
-		stop := context.AfterFunc(ctx, c.abort)
+		if !clock.hold(c) {
+			c.Close()
+			return nil, &dialError{clock.Err()}
+		}
 		n, err := c.Write(*out)
-		if err != nil && n == 0 && c.used && ctx.Err() == nil { // closed between the look at it and now; nothing was sent
-			stop()
+		if err != nil && n == 0 && c.used && clock.letGo() { // closed between the look at it and now; nothing was sent
 			c.Close()
 			continue
 		}
-		resp, rerr := p.answer(ctx, c, m, stop, err != nil)
+		resp, rerr := p.answer(k, c, m, err != nil)
 		if rerr != nil && err != nil {
 			rerr = err
 		}
@@ -238,21 +242,29 @@ var requests = sync.Pool{New: func() any { return new([]byte) }}
 var headRequest = &http.Request{Method: http.MethodHead}
 
 // answer reads the answer's header. broken: the request could not be written whole, but the backend may have said why.
-func (p *plain) answer(ctx context.Context, c *plainConn, m *message, stop func() bool, broken bool) (*http.Response, error) {
+func (p *plain) answer(k *exchange, c *plainConn, m *message, broken bool) (*http.Response, error) {
 	fail := func(err error) (*http.Response, error) {
-		stop()
+		k.clock.letGo()
 		c.Close()
 		return nil, err
 	}
-	if broken && ctx.Err() == nil {
+	if broken && k.clock.Err() == nil {
 		_ = c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 	}
 	var req *http.Request
+	b, resp := &k.plain, &k.answer
+	*b = plainBody{p: p, c: c, clock: &k.clock}
 	if m.method == http.MethodHead {
 		req = headRequest
+	} else if _, err := c.br.Peek(1); err == nil {
+		head, _ := c.br.Peek(c.br.Buffered())
+		if n := readHead(head, resp); n > 0 {
+			_, _ = c.br.Discard(n)
+			b.left, b.keep = resp.ContentLength, !broken
+			return p.begin(c, b, resp, resp.ContentLength == 0), nil
+		}
 	}
-	var resp *http.Response
-	for resp == nil {
+	for {
 		r, err := http.ReadResponse(c.br, req)
 		switch {
 		case err == io.EOF:
@@ -262,34 +274,50 @@ func (p *plain) answer(ctx context.Context, c *plainConn, m *message, stop func(
 		case r.StatusCode == http.StatusSwitchingProtocols:
 			return fail(errors.New("backend switched protocols without being asked to"))
 		case r.StatusCode >= 200:
-			resp = r
+			b.r, b.keep = r.Body, !r.Close && !broken
+			return p.begin(c, b, r, r.Body == http.NoBody), nil
 		}
 	}
+}
+
+// begin hands on an answer whose head has been read.
+func (p *plain) begin(c *plainConn, b *plainBody, resp *http.Response, empty bool) *http.Response {
 	c.left = math.MaxInt64
-	b := &plainBody{p: p, c: c, r: resp.Body, stop: stop, keep: !resp.Close && !broken}
-	if resp.Body == http.NoBody {
+	if empty {
 		b.end(true)
-		return resp, nil
+		resp.Body = http.NoBody
+		return resp
 	}
 	resp.Body = b
-	return resp, nil
+	return resp
 }
 
 // plainBody is an answer's body. Its connection goes back when it was read to its end, and is closed in all other cases.
 type plainBody struct {
-	p    *plain
-	c    *plainConn
-	r    io.Reader
-	stop func() bool
-	keep bool
-	err  error // once it ended
+	p     *plain
+	c     *plainConn
+	r     io.Reader // nil: left bytes of the connection
+	left  int64
+	clock *clock
+	keep  bool
+	err   error // once it ended
 }
 
-func (b *plainBody) Read(p []byte) (int, error) {
+func (b *plainBody) Read(p []byte) (n int, err error) {
 	if b.err != nil {
 		return 0, b.err
 	}
-	n, err := b.r.Read(p)
+	if b.r != nil {
+		n, err = b.r.Read(p)
+	} else {
+		n, err = b.c.br.Read(p[:min(int64(len(p)), b.left)])
+		switch b.left -= int64(n); {
+		case b.left == 0:
+			err = io.EOF
+		case err == io.EOF:
+			err = io.ErrUnexpectedEOF
+		}
+	}
 	if err != nil {
 		b.err = err
 		b.end(err == io.EOF)
@@ -306,11 +334,11 @@ func (b *plainBody) Close() error {
 	return nil
 }
 
-// end lets go of the connection. One that an ended context may still reach is not used again.
+// end lets go of the connection. One that an ended call may still reach is not used again.
 func (b *plainBody) end(whole bool) {
 	c := b.c
 	b.c = nil
-	if b.stop() && whole && b.keep && c.br.Buffered() == 0 {
+	if b.clock.letGo() && whole && b.keep && c.br.Buffered() == 0 {
 		b.p.put(c)
 		return
 	}

@@ -258,7 +258,10 @@ func TestRequestsOnTheWire(t *testing.T) {
 	}
 	send := func(rt transport, m message) (v view, err error) {
 		m.header = m.header.Clone()
-		resp, err := rt.roundTrip(t.Context(), &m)
+		k := new(exchange)
+		k.clock.start(t.Context(), time.Minute)
+		defer k.clock.stop()
+		resp, err := rt.roundTrip(k, &m)
 		if err != nil {
 			return v, err
 		}

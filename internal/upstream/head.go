@@ -1,0 +1,135 @@
+//go:build unix
+
+package upstream
+
+import (
+	"bytes"
+	"net/http"
+	"net/textproto"
+	"strings"
+)
+
+// readHead reads the head of an answer as nearly every backend sends it: HTTP/1.1, whole, CRLF, one Content-Length and
+// nothing else that says where the body ends. It takes two allocations for each header field less than http.ReadResponse,
+// to which all else is left: it must never take what that refuses, nor read it differently (FuzzHead). It gives the head's
+// length, 0 if it is not for it.
+func readHead(b []byte, resp *http.Response) int {
+	n := bytes.Index(b, crlf2)
+	if n < 0 || !bytes.HasPrefix(b, http11) {
+		return 0
+	}
+	n += len(crlf2)
+	first := bytes.IndexByte(b, '\n') + 1
+	status, ok := statusOf(b[len(http11):first])
+	if !ok {
+		return 0
+	}
+	head := string(b[:n])
+	text := head[len(http11) : first-2]
+	lines := strings.Count(head[first:], "\n") - 1
+	values := make([]string, 0, lines)
+	header := make(http.Header, lines)
+	length := int64(-1)
+	for rest := head[first : n-2]; rest != ""; {
+		i := strings.IndexByte(rest, '\n') + 1
+		name, value, ok := field(rest[:i])
+		if !ok {
+			return 0
+		}
+		rest = rest[i:]
+		switch name {
+		case "Transfer-Encoding", "Trailer", "Connection", "Pragma":
+			return 0
+		case "Content-Length":
+			if length >= 0 {
+				return 0
+			}
+			if length, ok = decimal(value); !ok {
+				return 0
+			}
+		}
+		if have, twice := header[name]; twice {
+			header[name] = append(have, value)
+			continue
+		}
+		values = append(values, value)
+		header[name] = values[len(values)-1 : len(values) : len(values)]
+	}
+	if length < 0 {
+		return 0
+	}
+	resp.Status, resp.StatusCode, resp.Header, resp.ContentLength = text, status, header, length
+	resp.Proto, resp.ProtoMajor, resp.ProtoMinor = "HTTP/1.1", 1, 1
+	return n
+}
+
+var (
+	crlf2  = []byte("\r\n\r\n")
+	http11 = []byte("HTTP/1.1 ")
+)
+
+// statusOf reads "200 OK\r\n" of an answer with a body.
+func statusOf(line []byte) (int, bool) {
+	if len(line) < 5 || line[len(line)-2] != '\r' || line[3] != ' ' && len(line) > 5 {
+		return 0, false
+	}
+	status := 0
+	for _, c := range line[:3] {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		status = status*10 + int(c-'0')
+	}
+	for _, c := range line[3 : len(line)-2] {
+		if c < ' ' || c == 0x7f {
+			return 0, false
+		}
+	}
+	return status, status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
+}
+
+// field reads "Name: value\r\n". The name comes in its canonical form.
+func field(line string) (name, value string, ok bool) {
+	line, ok = strings.CutSuffix(line, "\r\n")
+	if !ok {
+		return "", "", false
+	}
+	name, value, ok = strings.Cut(line, ":")
+	if !ok || name == "" {
+		return "", "", false
+	}
+	for i := range len(name) {
+		if !isTokenByte[name[i]] {
+			return "", "", false
+		}
+	}
+	value = strings.Trim(value, " \t")
+	for i := range len(value) {
+		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return "", "", false
+		}
+	}
+	return textproto.CanonicalMIMEHeaderKey(name), value, true
+}
+
+// isTokenByte: RFC 9110, 5.6.2.
+var isTokenByte = func() (set [256]bool) {
+	for c := range set {
+		set[c] = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c < 0x80 && c > ' ' && strings.IndexByte("!#$%&'*+-.^_`|~", byte(c)) >= 0
+	}
+	return set
+}()
+
+// decimal reads a length.
+func decimal(s string) (n int64, ok bool) {
+	if s == "" || len(s) > 18 {
+		return 0, false
+	}
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(s[i]-'0')
+	}
+	return n, true
+}
