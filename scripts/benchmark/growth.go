@@ -30,7 +30,7 @@ func (b *bench) growth() error {
 			return err
 		}
 		s := b.subject(passthrough, p, address, "/mcp/echo")
-		if err := warm(p, s); err != nil {
+		if err := warm(s); err != nil {
 			return err
 		}
 		if size.name == "large" {
@@ -56,7 +56,7 @@ func (b *bench) growth() error {
 				return err
 			}
 		}
-		stop := b.edit(b.dir("large"), round)
+		stop := b.edit(b.dir("large"), round, min(b.services-2, 1000), 20*time.Millisecond)
 		edited, err := large.turn(32, b.loud)
 		stop()
 		if err != nil {
@@ -105,12 +105,12 @@ func (b *bench) fill(p *process, address string, others int) error {
 	return nil
 }
 
-// edit changes fifty documents a second until stopped.
-func (b *bench) edit(dir string, round int) (stop func()) {
+// edit changes a document out of many every so often until stopped.
+func (b *bench) edit(dir string, round, documents int, every time.Duration) (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		t := time.NewTicker(20 * time.Millisecond)
+		t := time.NewTicker(every)
 		defer t.Stop()
 		for i := 0; ; i++ {
 			select {
@@ -118,7 +118,7 @@ func (b *bench) edit(dir string, round int) (stop func()) {
 				return
 			case <-t.C:
 			}
-			path := filepath.Join(dir, "config", "proxy-grants", fmt.Sprintf("other%d.yaml", i%max(1, min(b.services-2, 1000))))
+			path := filepath.Join(dir, "config", "proxy-grants", fmt.Sprintf("other%d.yaml", i%documents))
 			next := path + ".tmp"
 			if os.WriteFile(next, []byte(otherGrants(round*1000+i+1)), 0o600) == nil {
 				_ = os.Rename(next, path)

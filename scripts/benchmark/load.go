@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strconv"
@@ -24,6 +25,7 @@ type subject struct {
 	// request appends a whole request for call n, and expect what its answer must hold.
 	request func(dst []byte, n uint64) []byte
 	expect  func(dst []byte, n uint64) []byte
+	open    func(c *conn) error // begins a session on a new connection; nil where none is needed
 	conns   []*conn
 }
 
@@ -46,6 +48,8 @@ type conn struct {
 	out  []byte
 	want []byte
 	body []byte
+	head []byte // header lines of the connection's session, put into each request
+	sent []byte // the session that the last answer began
 }
 
 func dial(address string) (*conn, error) {
@@ -58,6 +62,9 @@ func dial(address string) (*conn, error) {
 
 func (c *conn) call(s *subject, n uint64) error {
 	c.out = s.request(c.out[:0], n)
+	if len(c.head) > 0 {
+		c.out = slices.Insert(c.out, bytes.IndexByte(c.out, '\n')+1, c.head...)
+	}
 	if _, err := c.c.Write(c.out); err != nil {
 		return err
 	}
@@ -100,11 +107,16 @@ func (c *conn) read() (status int, err error) {
 			}
 		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
 			chunked = true
+		case bytes.EqualFold(name, []byte("Mcp-Session-Id")):
+			c.sent = append(c.sent[:0], bytes.TrimSpace(value)...)
 		}
 	}
 	c.body = c.body[:0]
 	if chunked {
 		return status, c.chunks()
+	}
+	if status == 202 || status == 204 {
+		length = max(length, 0)
 	}
 	if length < 0 {
 		return 0, errors.New("answer without a length")
@@ -140,12 +152,8 @@ func (c *conn) chunks() error {
 
 // turn has n clients call s in a closed loop for d. Connections are kept from turn to turn.
 func (s *subject) turn(n int, d time.Duration) (turn, error) {
-	for len(s.conns) < n {
-		c, err := dial(s.address)
-		if err != nil {
-			return turn{}, fmt.Errorf("dial %s: %w", s.name, err)
-		}
-		s.conns = append(s.conns, c)
+	if err := s.connect(n); err != nil {
+		return turn{}, err
 	}
 	times := make([][]time.Duration, n)
 	errs := make([]error, n)
@@ -173,13 +181,61 @@ func (s *subject) turn(n int, d time.Duration) (turn, error) {
 	if err := errors.Join(errs...); err != nil {
 		return turn{}, err
 	}
-	all := slices.Concat(times...)
-	slices.Sort(all)
-	t := turn{calls: len(all), rate: float64(len(all)) / took.Seconds(), p50: at(all, .5), p99: at(all, .99), at: at(all, .999), max: at(all, 1)}
+	t := summarize(slices.Concat(times...), took)
 	if s.process != nil {
-		t.cpu = (s.process.cpu() - cpu) / time.Duration(len(all))
+		t.cpu = (s.process.cpu() - cpu) / time.Duration(t.calls)
 	}
 	return t, nil
+}
+
+// connect makes sure of n connections.
+func (s *subject) connect(n int) error {
+	for len(s.conns) < n {
+		c, err := dial(s.address)
+		if err == nil && s.open != nil {
+			err = s.open(c)
+		}
+		if err != nil {
+			return fmt.Errorf("connect to %s: %w", s.name, err)
+		}
+		s.conns = append(s.conns, c)
+	}
+	return nil
+}
+
+// summarize makes a turn of how long its calls took.
+func summarize(all []time.Duration, took time.Duration) turn {
+	slices.Sort(all)
+	return turn{calls: len(all), rate: float64(len(all)) / took.Seconds(), p50: at(all, .5), p99: at(all, .99), at: at(all, .999), max: at(all, 1)}
+}
+
+// single has one client call all subjects in turn, call by call in random order, until each had d on average. What one
+// call costs depends on which processor wakes whom at that moment more than on the subject; so all get the same moments.
+func single(all []*subject, d time.Duration) ([]turn, error) {
+	times := make([][]time.Duration, len(all))
+	for _, s := range all {
+		if err := s.connect(1); err != nil {
+			return nil, err
+		}
+	}
+	for began := time.Now(); time.Since(began) < d*time.Duration(len(all)); {
+		for _, i := range rand.Perm(len(all)) {
+			last := time.Now()
+			if err := all[i].conns[0].call(all[i], serial.Add(1)); err != nil {
+				return nil, err
+			}
+			times[i] = append(times[i], time.Since(last))
+		}
+	}
+	turns := make([]turn, len(all))
+	for i := range all {
+		var took time.Duration
+		for _, t := range times[i] {
+			took += t
+		}
+		turns[i] = summarize(times[i], took)
+	}
+	return turns, nil
 }
 
 func at(sorted []time.Duration, q float64) time.Duration {

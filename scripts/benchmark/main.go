@@ -37,6 +37,8 @@ type plan struct {
 	proxy, kept  string // the binary under test; the run to compare with
 	out, only    string
 	peers        string
+	lasts        time.Duration
+	pace         float64 // calls/s of the endurance part; 0: as many as its clients manage
 	keep         bool
 }
 
@@ -48,16 +50,19 @@ func run() error {
 	flag.DurationVar(&p.loud, "loud", 400*time.Millisecond, "one turn with 32 clients")
 	flag.IntVar(&p.consumers, "consumers", 10_000, "consumers that hold grants")
 	flag.IntVar(&p.services, "services", 10_000, "services of the big registry")
-	flag.IntVar(&p.streams, "streams", 1000, "idle streams")
+	flag.IntVar(&p.streams, "streams", 5000, "idle streams")
 	flag.StringVar(&p.proxy, "proxy", "bin/nacos-mcp-proxy", "the proxy's binary")
 	flag.StringVar(&p.out, "out", "bin/bench.json", "where the results go")
 	flag.StringVar(&p.kept, "kept", "scripts/benchmark/kept.json", "the run to compare with")
-	flag.StringVar(&p.only, "only", "", "calls, growth, footprint, streams or micro: that part alone; or profile, for bin/proxy.pgo")
-	flag.StringVar(&p.peers, "peers", "", "other proxies in front of the same backend, already running, as name=url,… with the URL of their MCP endpoint")
+	flag.StringVar(&p.only, "only", "", "calls, growth, footprint, streams, micro or endurance: that part alone; or peers (with --peers); or profile, for bin/proxy.pgo and its flame graph bin/flame.svg")
+	flag.DurationVar(&p.lasts, "for", time.Minute, "how long the endurance part lasts")
+	flag.Float64Var(&p.pace, "pace", 0, "calls/s of the endurance part; 0 for as many as eight clients manage")
+	flag.StringVar(&p.peers, "peers", "", "for --only peers: where scripts/bench-peers has installed other proxies")
 	flag.BoolVar(&p.keep, "keep", false, "make this the run to compare with")
 	flag.Parse()
 	if *quick {
 		p.rounds, p.serial, p.loud, p.consumers, p.services, p.streams = 3, 100*time.Millisecond, 150*time.Millisecond, 1000, 1000, 100
+		p.lasts = 10 * time.Second
 	}
 	work, err := os.MkdirTemp("", "nmp-bench-")
 	if err != nil {
@@ -69,8 +74,8 @@ func run() error {
 	for _, part := range []struct {
 		name string
 		run  func() error
-	}{{"calls", b.calls}, {"growth", b.growth}, {"footprint", b.footprint}, {"streams", b.streamsPart}, {"micro", b.micro}, {"profile", b.profile}} {
-		if p.only != part.name && (p.only != "" || part.name == "profile") {
+	}{{"calls", b.calls}, {"growth", b.growth}, {"footprint", b.footprint}, {"streams", b.streamsPart}, {"micro", b.micro}, {"endurance", b.endurance}, {"peers", b.peersPart}, {"profile", b.profile}} {
+		if p.only != part.name && (p.only != "" || part.name == "profile" || part.name == "peers") {
 			continue
 		}
 		began := time.Now()

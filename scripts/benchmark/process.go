@@ -25,12 +25,18 @@ type process struct {
 
 // spawn starts a program; what it prints goes to a file.
 func (b *bench) spawn(name, program string, args ...string) (*process, error) {
+	return b.spawnIn("", nil, name, program, args...)
+}
+
+// spawnIn starts it in a directory, with more in its environment.
+func (b *bench) spawnIn(dir string, env []string, name, program string, args ...string) (*process, error) {
 	log, err := os.Create(b.dir(name + ".log"))
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
 	cmd := exec.Command(program, args...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -82,7 +88,7 @@ func freeAddress() (string, error) {
 
 // listens waits until the process takes connections.
 func (p *process) listens(address string) error {
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		select {
 		case <-p.done:
 			return p.failed("ended before it listened")
@@ -114,17 +120,23 @@ func (p *process) stop() {
 	}
 }
 
-// cpu is the time that the process's threads have run, to the nanosecond where the kernel keeps it.
-func (p *process) cpu() time.Duration {
-	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.cmd.Process.Pid))
-	var sum int64
+// cpu is the time that the threads of the process and its children have run, to the nanosecond where the kernel keeps it.
+func (p *process) cpu() time.Duration { return cpuOf(strconv.Itoa(p.cmd.Process.Pid)) }
+
+func cpuOf(pid string) time.Duration {
+	tasks, _ := filepath.Glob("/proc/" + pid + "/task/*")
+	var sum time.Duration
 	for _, t := range tasks {
-		text, _ := os.ReadFile(t)
+		text, _ := os.ReadFile(t + "/schedstat")
 		first, _, _ := strings.Cut(string(text), " ")
 		n, _ := strconv.ParseInt(first, 10, 64)
-		sum += n
+		sum += time.Duration(n)
+		children, _ := os.ReadFile(t + "/children")
+		for child := range strings.FieldsSeq(string(children)) {
+			sum += cpuOf(child)
+		}
 	}
-	return time.Duration(sum)
+	return sum
 }
 
 // memory reads a field of /proc/PID/status in bytes: VmRSS now, VmHWM at most so far.

@@ -26,7 +26,10 @@ type result struct {
 	Consumers, Services int
 	Subjects            []row
 	Measures            []measure
+	Notes               []string `json:",omitempty"` // what is not in this run, and why
 }
+
+func (r *result) note(text string) { r.Notes = append(r.Notes, text) }
 
 // row is one subject at one number of clients: medians over the rounds, with the quartiles of the rate.
 type row struct {
@@ -145,7 +148,11 @@ func (r *result) print(w io.Writer) {
 	if len(r.Subjects) > 0 {
 		fmt.Fprintln(t, "subject\tclients\tcalls/s\tquartiles\tp50 µs\tp99 µs\tits CPU µs/call")
 		for _, s := range r.Subjects {
-			fmt.Fprintf(t, "%s\t%d\t%.0f\t%.0f–%.0f\t%.0f\t%.0f\t%.1f\n", s.Subject, s.Clients, s.Rate, s.Low, s.High, s.P50, s.P99, s.CPU)
+			cost := "" // of one client among many subjects in turn it cannot be told
+			if s.CPU > 0 {
+				cost = fmt.Sprintf("%.1f", s.CPU)
+			}
+			fmt.Fprintf(t, "%s\t%d\t%.0f\t%.0f–%.0f\t%.0f\t%.0f\t%s\n", s.Subject, s.Clients, s.Rate, s.Low, s.High, s.P50, s.P99, cost)
 		}
 		t.Flush()
 		fmt.Fprintln(w)
@@ -156,6 +163,9 @@ func (r *result) print(w io.Writer) {
 		fmt.Fprintf(t, "%s\t%s%s\t%s–%s\t%s\t%s\t%s\n", m.Name, number(m.Value), m.Unit, number(m.Low), number(m.High), m.bound(m.Goal), m.bound(m.Aim), m.state())
 	}
 	t.Flush()
+	for _, n := range r.Notes {
+		fmt.Fprintln(w, n)
+	}
 }
 
 func (m *measure) bound(v float64) string {

@@ -3,20 +3,21 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"os/exec"
 	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
 	"runtime/pprof"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -45,17 +46,14 @@ func role(name string, args []string) error {
 		return http.ListenAndServe(args[0], gosdk(args[1]))
 	case "proxy":
 		return profiled(args[0], args[1], args[2])
+	case "watched":
+		return watched(args[0], args[1], args[2], args[3])
 	}
 	return fmt.Errorf("no such role")
 }
 
 // profiled is the proxy as it is served, with a CPU profile of it written when it is ended: for PGO, and to read.
 func profiled(address, registry, profile string) error {
-	c := config.Default()
-	c.Listen, c.Admin.Listen, c.Source, c.Dir.Path = address, "127.0.0.1:0", config.SourceDir, registry
-	c.State.Path = config.StateOff
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
 	f, err := os.Create(profile)
 	if err != nil {
 		return err
@@ -65,7 +63,7 @@ func profiled(address, registry, profile string) error {
 		time.Sleep(3 * time.Second) // the registry has been read
 		_ = pprof.StartCPUProfile(f)
 	}()
-	err = app.Run(ctx, c, "bench", slog.New(slog.DiscardHandler), nil)
+	err = serveHere(address, registry)
 	pprof.StopCPUProfile()
 	if m, err := os.Create(profile + ".allocs"); err == nil {
 		_ = pprof.Lookup("allocs").WriteTo(m, 0)
@@ -74,96 +72,43 @@ func profiled(address, registry, profile string) error {
 	return err
 }
 
-// backend is the cheapest honest one: an HTTP API, and an MCP server that knows one tool and streams.
-func backend() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("/items/", func(w http.ResponseWriter, r *http.Request) {
-		id := strings.TrimPrefix(r.URL.Path, "/items/")
-		body := make([]byte, 0, 128)
-		body = append(append(body, `{"id":`...), id...)
-		body = append(append(body, `,"name":"item `...), id...)
-		body = append(body, `","price":12.5,"tags":["small","blue"],"stock":{"here":3,"there":4}}`...)
-		w.Header()["Content-Type"] = []string{"application/json"}
-		w.Header()["Content-Length"] = []string{strconv.Itoa(len(body))}
-		w.Write(body)
-	})
-	mux.HandleFunc("/mcp", speakMCP)
-	return mux
+// serveHere is the proxy as it is served, in this process, until SIGTERM.
+func serveHere(address, registry string) error {
+	c := config.Default()
+	c.Listen, c.Admin.Listen, c.Source, c.Dir.Path = address, "127.0.0.1:0", config.SourceDir, registry
+	c.State.Path = config.StateOff
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	return app.Run(ctx, c, "bench", slog.New(slog.DiscardHandler), nil)
 }
 
-var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-// speakMCP answers tools/call of echo, and of the tools that streams are measured with.
-func speakMCP(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodGet {
-		w.Header().Set("Content-Type", "text/event-stream")
-		w.(http.Flusher).Flush()
-		<-r.Context().Done()
-		return
+// watched is the proxy with a line about its memory written to a file every so often, each after a forced collection:
+// seconds, live heap and resident memory in MB, goroutines.
+func watched(address, registry, samples, every string) error {
+	pause, err := time.ParseDuration(every)
+	if err != nil {
+		return err
 	}
-	in := bodies.Get().(*bytes.Buffer)
-	in.Reset()
-	defer bodies.Put(in)
-	if _, err := in.ReadFrom(r.Body); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
+	f, err := os.Create(samples)
+	if err != nil {
+		return err
 	}
-	id, text := between(in.Bytes(), `"id":`, ","), between(in.Bytes(), `"text":"`, `"`)
-	switch {
-	case id == nil:
-		http.Error(w, "no id", http.StatusBadRequest)
-	case string(text) == "ticks":
-		ticks(w, id)
-	case string(text) == "big":
-		big(w, id)
-	default:
-		body := make([]byte, 0, 256)
-		body = append(append(body, `{"jsonrpc":"2.0","id":`...), id...)
-		body = append(append(body, `,"result":{"content":[{"type":"text","text":"`...), text...)
-		body = append(body, `"}],"isError":false}}`...)
-		w.Header()["Content-Type"] = []string{"application/json"}
-		w.Header()["Content-Length"] = []string{strconv.Itoa(len(body))}
-		w.Write(body)
-	}
-}
-
-// ticks sends events that say when they were sent.
-func ticks(w http.ResponseWriter, id []byte) {
-	w.Header().Set("Content-Type", "text/event-stream")
-	for range tickCount {
-		time.Sleep(3 * time.Millisecond)
-		fmt.Fprintf(w, "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"level\":\"info\",\"data\":%d}}\n\n", time.Now().UnixNano())
-		w.(http.Flusher).Flush()
-	}
-	fmt.Fprintf(w, "data: {\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":{\"content\":[]}}\n\n", id)
-}
-
-const (
-	tickCount = 200
-	bigSize   = 10 << 20
-)
-
-// big sends a result of 10 MiB.
-func big(w http.ResponseWriter, id []byte) {
-	w.Header().Set("Content-Type", "application/json")
-	fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":"`, id)
-	chunk := bytes.Repeat([]byte("0123456789abcdef"), 2<<10)
-	for n := 0; n < bigSize; n += len(chunk) {
-		w.Write(chunk)
-	}
-	io.WriteString(w, `"}]}}`)
-}
-
-func between(b []byte, before, after string) []byte {
-	i := bytes.Index(b, []byte(before))
-	if i < 0 {
-		return nil
-	}
-	b = b[i+len(before):]
-	if j := bytes.Index(b, []byte(after)); j >= 0 {
-		return b[:j]
-	}
-	return nil
+	defer f.Close()
+	began := time.Now()
+	go func() {
+		for range time.Tick(pause) {
+			debug.FreeOSMemory()
+			live := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+			metrics.Read(live)
+			self := &process{cmd: &exec.Cmd{Process: &os.Process{Pid: os.Getpid()}}}
+			resident, err := self.memory("VmRSS")
+			if err != nil {
+				return
+			}
+			fmt.Fprintf(f, "%.1f %.3f %.3f %d\n", time.Since(began).Seconds(), float64(live[0].Value.Uint64())/1e6, float64(resident)/1e6, runtime.NumGoroutine())
+		}
+	}()
+	return serveHere(address, registry)
 }
 
 type bufferPool struct{ sync.Pool }

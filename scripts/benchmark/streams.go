@@ -5,16 +5,23 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 )
 
 // streamsPart measures what idle streams hold, how long an event is under way and whether a big result is held.
 func (b *bench) streamsPart() error {
+	if err := enoughFiles(b.streams); err != nil {
+		return err
+	}
 	_, backend, err := b.role("backend")
 	if err != nil {
 		return err
@@ -39,7 +46,7 @@ func (b *bench) streamsPart() error {
 	if b.consumers > 10 {
 		s.request, s.expect = echo("/mcp/echo", 10)
 	}
-	if err := warm(p, s); err != nil {
+	if err := warm(s); err != nil {
 		return err
 	}
 	if err := b.eventDelay(backend, address); err != nil {
@@ -54,11 +61,11 @@ func (b *bench) idleStreams(dir, service, name string, goal float64) error {
 	if err != nil {
 		return err
 	}
-	s := &subject{name: service, address: address}
+	s := &subject{name: service, address: address, process: p}
 	if s.request, s.expect = echo("/mcp/echo", 10); service == "store" {
 		s.request, s.expect = getItem("/mcp/store", "get_item", 10)
 	}
-	if err := warm(p, s); err != nil {
+	if err := warm(s); err != nil {
 		return err
 	}
 	s.close()
@@ -66,61 +73,82 @@ func (b *bench) idleStreams(dir, service, name string, goal float64) error {
 	if err != nil {
 		return err
 	}
-	session, err := initialize(address, service)
-	if err != nil {
-		return err
-	}
-	conns := make([]net.Conn, b.streams)
+	conns := make([]*conn, b.streams)
 	defer func() {
 		for _, c := range conns {
 			if c != nil {
-				c.Close()
+				c.c.Close()
 			}
 		}
 	}()
 	for i := range conns {
-		c, err := net.Dial("tcp", address)
-		if err != nil {
-			return err
-		}
-		conns[i] = c
-		fmt.Fprintf(c, "GET /mcp/%s HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\nMCP-Protocol-Version: 2025-11-25\r\nAuthorization: Bearer %s\r\n%s\r\n", service, key(0), session)
-		head := make([]byte, 12)
-		if _, err := c.Read(head); err != nil || !bytes.HasSuffix(head, []byte("200")) {
-			return fmt.Errorf("stream %d of %s: %s %v", i, service, head, err)
+		if conns[i], err = openStream(address, service); err != nil {
+			return fmt.Errorf("stream %d of %s: %w", i, service, err)
 		}
 	}
 	after, err := p.settled()
 	if err != nil {
 		return err
 	}
-	b.result.measure(measure{Name: "an idle stream, " + name, Unit: " KB resident", Goal: goal, AtMost: true}, float64(after-before)/1024/float64(b.streams))
+	for i, c := range conns { // a stream that has ended weighs nothing
+		_ = c.c.SetReadDeadline(time.Now().Add(time.Millisecond / 10))
+		if _, err := c.r.Peek(1); !errors.Is(err, os.ErrDeadlineExceeded) && err != nil {
+			return fmt.Errorf("stream %d of %s ended: %w", i, service, err)
+		}
+	}
+	b.result.measure(measure{Name: fmt.Sprintf("an idle stream of %d, %s", b.streams, name), Unit: " KB resident", Goal: goal, AtMost: true}, float64(after-before)/1024/float64(b.streams))
 	return nil
 }
 
-// initialize gives the header of a session, empty where the server has none.
-func initialize(address, service string) (string, error) {
-	c, err := net.Dial("tcp", address)
+// openStream begins a session of its own and opens its stream.
+func openStream(address, service string) (*conn, error) {
+	c, err := dial(address)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	defer c.Close()
-	body := []byte(`{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}`)
-	if service == "echo" { // the bench backend has no sessions
-		return "", nil
+	if err := c.initialize("/mcp/"+service, 0); err != nil {
+		c.c.Close()
+		return nil, err
 	}
-	if _, err := c.Write(post(nil, "/mcp/"+service, 0, body)); err != nil {
-		return "", err
+	c.r = bufio.NewReaderSize(c.c, 16) // all of them wait
+	request := fmt.Appendf(nil, "GET /mcp/%s HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\nMCP-Protocol-Version: 2025-11-25\r\nAuthorization: Bearer %s\r\n%s\r\n", service, key(0), c.head)
+	if _, err := c.c.Write(request); err != nil {
+		return c, err
 	}
-	for r := bufio.NewReader(c); ; {
-		line, err := r.ReadString('\n')
-		if err != nil || line == "\r\n" {
-			return "", err
-		}
-		if name, _, _ := bytes.Cut([]byte(line), []byte(":")); bytes.EqualFold(name, []byte("Mcp-Session-Id")) {
-			return line, nil
-		}
+	head := make([]byte, 12)
+	if _, err := io.ReadFull(c.c, head); err != nil || !bytes.HasSuffix(head, []byte("200")) {
+		return c, fmt.Errorf("answered %s: %w", head, err)
 	}
+	return c, c.c.SetReadDeadline(time.Time{})
+}
+
+// initialize begins a session and keeps its header for what follows on the connection.
+func (c *conn) initialize(path string, consumer uint64) error {
+	c.out = post(c.out[:0], path, consumer, []byte(`{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}`))
+	c.sent, c.head = c.sent[:0], c.head[:0]
+	if _, err := c.c.Write(c.out); err != nil {
+		return err
+	}
+	status, err := c.read()
+	if err != nil || status != 200 || !bytes.Contains(c.body, []byte(`"serverInfo"`)) {
+		return fmt.Errorf("initialize: %d %s: %w", status, c.body, err)
+	}
+	if len(c.sent) > 0 {
+		c.head = fmt.Appendf(nil, "Mcp-Session-Id: %s\r\n", c.sent)
+	}
+	return nil
+}
+
+// enoughFiles sees that this process and the proxy may hold n streams; a relayed one takes two files in the proxy.
+func enoughFiles(n int) error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	if need := uint64(2*n + 200); limit.Max < need {
+		return fmt.Errorf("%d streams need %d open files, but the hard limit is %d: raise it (ulimit -Hn %d) or ask for fewer with --streams", n, need, limit.Max, need)
+	}
+	return nil // Go raises the soft limit to the hard one by itself
 }
 
 // eventDelay compares how long events take from the backend's clock to the client's, direct and through the proxy, at
