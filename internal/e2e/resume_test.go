@@ -58,6 +58,7 @@ type eventStream struct {
 	lines chan string
 	leave func()
 	data  string // of the last event
+	head  http.Header
 }
 
 // events sends a request and gives its SSE answer.
@@ -69,21 +70,30 @@ func (c *client) events(method, body, lastEventID string) *eventStream {
 	if err != nil {
 		c.p.t.Fatal(err)
 	}
+	req.Header = c.header.Clone()
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json, text/event-stream")
 	req.Header.Set("Authorization", "Bearer "+c.key)
-	req.Header.Set("Mcp-Session-Id", c.session)
+	if c.session != "" {
+		req.Header.Set("Mcp-Session-Id", c.session)
+	}
 	if lastEventID != "" {
 		req.Header.Set("Last-Event-ID", lastEventID)
 	}
 	resp, err := http.DefaultClient.Do(req)
+	// Servers that keep one stream a session may not have noticed yet that the last one is gone.
+	for end := time.Now().Add(10 * time.Second); err == nil && resp.StatusCode == http.StatusConflict && time.Now().Before(end); {
+		_ = resp.Body.Close()
+		time.Sleep(20 * time.Millisecond)
+		resp, err = http.DefaultClient.Do(req)
+	}
 	if err != nil {
 		c.p.t.Fatal(err)
 	}
 	if resp.StatusCode != http.StatusOK || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
 		c.p.t.Fatalf("%s: %d %v", method, resp.StatusCode, resp.Header)
 	}
-	e := &eventStream{lines: make(chan string, 64), leave: cancel}
+	e := &eventStream{lines: make(chan string, 64), leave: cancel, head: resp.Header}
 	go func() {
 		defer close(e.lines)
 		defer resp.Body.Close()

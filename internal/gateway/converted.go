@@ -31,6 +31,9 @@ func (c *call) converted() {
 		c.notified()
 		return
 	}
+	if !c.paramsFit() {
+		return
+	}
 	switch c.env.Method {
 	case wire.MethodToolsCall:
 		c.callTool()
@@ -73,6 +76,31 @@ func (c *call) versionSpoken() bool {
 	return false
 }
 
+// paramsFit refuses the pages that there are not, as all lists are whole, and levels that the protocol does not know
+// (2025-11-25, Pagination and Logging, Error Handling). Some clients write a cursor that they do not have as null or "".
+func (c *call) paramsFit() bool {
+	switch c.env.Method {
+	case wire.MethodToolsList, wire.MethodResourcesList, wire.MethodResourceTemplatesList, wire.MethodPromptsList:
+		switch string(c.env.Cursor) {
+		case "", "null", `""`:
+			return true
+		}
+		c.refuse(wire.InvalidParams, "Invalid params: unknown cursor, the list has one page")
+		return false
+	case wire.MethodSetLevel:
+		switch string(c.env.Level) {
+		case `"debug"`, `"info"`, `"notice"`, `"warning"`, `"error"`, `"critical"`, `"alert"`, `"emergency"`:
+			return true
+		}
+		if c.modern {
+			return true // there is no such method
+		}
+		c.refuse(wire.InvalidParams, "Invalid params: level must be one of debug, info, notice, warning, error, critical, alert, emergency")
+		return false
+	}
+	return true
+}
+
 func (c *call) unknownMethod() {
 	c.refuseError(wire.UnknownMethodError(c.env.Method, c.modern))
 }
@@ -87,8 +115,17 @@ func (c *call) notified() {
 }
 
 func (c *call) result(result []byte) {
+	if c.modern && c.variant.Kind.Converted() {
+		result = append(c.appendMeta(append([]byte(nil), result[:len(result)-1]...)), '}')
+	}
 	c.out = wire.AppendResult(c.out[:0], c.env.ID, result)
 	c.write(http.StatusOK, c.out)
+}
+
+// appendMeta adds the _meta of a modern result, by which servers make themselves known (2026-07-28, changelog, 2).
+func (c *call) appendMeta(b []byte) []byte {
+	b = append(b, `,"_meta":{"`+wire.MetaServerInfo+`":`...)
+	return append(c.appendServerInfo(b), '}')
 }
 
 func (c *call) initialize() {
@@ -137,8 +174,8 @@ func (c *call) discover() {
 		b = wire.AppendString(b, v)
 	}
 	b = append(append(b, `],`...), c.capabilities()...)
-	b = append(b, `,"ttlMs":`+listTTL+`,"cacheScope":"private","_meta":{"io.modelcontextprotocol/serverInfo":`...)
-	c.out = append(c.appendServerInfo(b), '}', '}', '}')
+	b = append(b, `,"ttlMs":`+listTTL+`,"cacheScope":"private"`...)
+	c.out = append(c.appendMeta(b), '}', '}')
 	c.write(http.StatusOK, c.out)
 }
 
@@ -166,7 +203,7 @@ func (c *call) listTools() {
 	}
 	b = append(b, ']')
 	if c.modern {
-		b = append(b, `,"ttlMs":`+listTTL+`,"cacheScope":"private"`...)
+		b = c.appendMeta(append(b, `,"ttlMs":`+listTTL+`,"cacheScope":"private"`...))
 	}
 	c.out = append(b, '}', '}')
 	c.write(http.StatusOK, c.out)
@@ -213,7 +250,8 @@ func (c *call) callTool() {
 	}
 	if c.modern && len(result) > 2 {
 		b := append(c.out[:0], `{"jsonrpc":"2.0","id":`...)
-		b = append(append(b, c.env.ID...), `,"result":{"resultType":"complete",`...)
+		b = append(append(b, c.env.ID...), `,"result":{"resultType":"complete"`...)
+		b = append(c.appendMeta(b), ',')
 		c.out = append(append(b, result[1:]...), '}')
 	} else {
 		c.out = wire.AppendResult(c.out[:0], c.env.ID, result)

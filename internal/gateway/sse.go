@@ -30,7 +30,10 @@ func (g *Gateway) serveSSE(w http.ResponseWriter, r *http.Request, target string
 		c.sseMessage()
 	case !isMessage && r.Method == http.MethodGet:
 		c.sseStream(target)
+	case isMessage:
+		c.refuse(wire.MethodNotAllowed, "")
 	default:
+		w.Header().Set("Allow", http.MethodGet)
 		// Clients of both transports try a POST first and take this for "speak HTTP+SSE" (2025-03-26, compatibility).
 		c.refuse(wire.MethodNotAllowed, "Method not allowed: GET this URL, or use /mcp/"+target)
 	}

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/access"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
@@ -103,12 +105,22 @@ func (c *call) exchange() relay.Exchange {
 	return x
 }
 
-// listen answers the modern subscriptions/listen by ourselves: only the list of tools is followed.
+// listen answers the modern subscriptions/listen by ourselves: only the list of tools is followed, and that only if it was
+// asked for (2026-07-28, Subscriptions: nothing may be sent that the client has not requested).
 func (c *call) listen() {
-	params := append([]byte(`{"notifications":{"toolsListChanged":true},"_meta":{"`+wire.MetaSubscriptionID+`":`), c.env.ID...)
-	first := wire.AppendNotification(nil, wire.NotificationAcknowledged, append(params, `}}`...))
+	filter := gjson.ParseBytes(c.env.Notifications)
+	if !filter.IsObject() {
+		c.refuse(wire.InvalidParams, "Invalid params: notifications is missing or no object")
+		return
+	}
+	params := []byte(`{"notifications":{`)
+	if filter.Get("toolsListChanged").Bool() {
+		params = append(params, `"toolsListChanged":true`...)
+	}
+	params = append(params, `},"_meta":{"`+wire.MetaSubscriptionID+`":`...)
+	params = append(append(params, c.env.ID...), `}}`...)
 	x := c.exchange()
-	c.carried(c.g.options.Relay.Idle(c.w, c.r, &x, first, c.env.ID))
+	c.carried(c.g.options.Relay.Idle(c.w, c.r, &x, wire.AppendNotification(nil, wire.NotificationAcknowledged, params)))
 }
 
 // stream serves GET and DELETE of Streamable HTTP.
@@ -124,7 +136,10 @@ func (c *call) stream() {
 		c.w.Header().Set("Allow", "POST, GET")
 		c.refuse(wire.MethodNotAllowed, "Sessions of this service need not be ended")
 	default:
+		if !c.versionSpoken() {
+			return
+		}
 		x := c.exchange()
-		c.carried(c.g.options.Relay.Idle(c.w, c.r, &x, nil, nil))
+		c.carried(c.g.options.Relay.Idle(c.w, c.r, &x, nil))
 	}
 }

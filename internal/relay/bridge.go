@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,13 +46,13 @@ type bridge struct {
 	cancel                     context.CancelCauseFunc
 	timer                      *time.Timer // ends the session when unused
 
-	mu     sync.Mutex
-	users  int
-	calls  map[string]*waiting // by raw id
-	newest *waiting
-	stream *waiting // the open GET; nil if there is none
-	queue  [][]byte // messages that found nobody
-	queued int      // bytes of them
+	mu      sync.Mutex
+	users   int
+	calls   map[string]*waiting // by raw id
+	newest  *waiting
+	streams []*waiting // open GETs: what is for none of the calls goes on the newest
+	queue   [][]byte   // messages that found nobody
+	queued  int        // bytes of them
 }
 
 // waiting is a client's exchange that messages can be given to.
@@ -149,7 +150,7 @@ func (b *bridge) read() {
 }
 
 // give hands a message to whom it is for: an answer to the call that waits for it, progress to the call it is of, other
-// messages to the open stream, else to the newest call, else to the queue.
+// messages to the newest stream, else to the newest call, else to the queue.
 func (b *bridge) give(data []byte) {
 	m := message{data: data}
 	fields := gjson.GetManyBytes(data, "id", "method", "params.progressToken")
@@ -172,7 +173,9 @@ func (b *bridge) give(data []byte) {
 		}
 	}
 	if to == nil {
-		if to = b.stream; to == nil && b.newest != nil && b.newest.events {
+		if n := len(b.streams); n > 0 {
+			to = b.streams[n-1]
+		} else if b.newest != nil && b.newest.events {
 			to = b.newest
 		}
 	}
@@ -186,7 +189,21 @@ func (b *bridge) give(data []byte) {
 	select {
 	case to.messages <- m:
 	case <-to.gone:
+		if to.id == "" { // a stream that left in this moment
+			b.give(data)
+		}
 	case <-b.ctx.Done():
+	}
+}
+
+// leaveStream is the end of a stream. What it did not deliver goes to another one, or waits for the next.
+func (b *bridge) leaveStream(c *waiting) {
+	b.mu.Lock()
+	b.streams = slices.DeleteFunc(b.streams, func(other *waiting) bool { return other == c })
+	b.mu.Unlock()
+	close(c.gone)
+	for len(c.messages) > 0 {
+		b.give((<-c.messages).data)
 	}
 }
 

@@ -133,27 +133,16 @@ func acceptsEvents(req *http.Request) bool {
 	return false
 }
 
-// listen carries what the backend sends of its own accord on the client's stream.
+// listen carries what the backend sends of its own accord on the client's stream. A client may open another before the
+// proxy has noticed that the first is gone: the newest one counts, and a 405 would tell the client not to ask again.
 func (b *bridge) listen(w http.ResponseWriter, req *http.Request, x *Exchange) Outcome {
 	c := &waiting{events: true, messages: make(chan message, 16), gone: make(chan struct{})}
-	defer close(c.gone)
 	b.mu.Lock()
-	if b.stream != nil {
-		b.mu.Unlock()
-		return refuse(w, req, x, wire.MethodNotAllowed, "A session has one stream, and it is open already")
-	}
-	b.stream = c
+	b.streams = append(b.streams, c)
 	queue := b.queue
 	b.queue, b.queued = nil, 0
 	b.mu.Unlock()
-	defer func() {
-		b.mu.Lock()
-		b.stream = nil
-		for len(c.messages) > 0 { // not delivered: for the next stream
-			b.enqueue((<-c.messages).data)
-		}
-		b.mu.Unlock()
-	}()
+	defer b.leaveStream(c)
 	ctx, cancel := context.WithCancelCause(req.Context())
 	a := answer{relay: b.owner.relay, w: w, req: req, x: x, rw: x.rewriter(req), ctx: ctx, cancel: cancel}
 	a.begin()

@@ -34,7 +34,7 @@ func (r *Relay) direct(w http.ResponseWriter, req *http.Request, x *Exchange) Ou
 		}
 	}
 	rw := x.rewriter(req)
-	if !rw.Idle() || x.Restricted {
+	if !rw.Idle() || x.Restricted || isInner(req) { // its messages are read, here or by sink
 		up.Header["Accept-Encoding"] = []string{"identity"}
 		up.Decode = true
 	} else if ae, ok := req.Header["Accept-Encoding"]; ok && req.Method == http.MethodPost && x.Env.Method != wire.MethodListen {
@@ -109,7 +109,7 @@ func (f failed) Read([]byte) (int, error) { return 0, f.err }
 // sealSession gives the client its form of the backend's session id.
 func (r *Relay) sealSession(h http.Header, req *http.Request, x *Exchange, resp *upstream.Response) error {
 	id := resp.Header.Get(wire.HeaderSession)
-	if id == "" || resp.Status < 200 || resp.Status > 299 {
+	if id == "" || resp.Status < 200 || resp.Status > 299 || x.modern(req) { // the modern era has no sessions
 		return nil
 	}
 	if x.Session != nil && x.Session.Backend == id {

@@ -43,18 +43,25 @@ func (r *Relay) events(w http.ResponseWriter, req *http.Request, x *Exchange, re
 	}
 	// A call whose stream broke off would be waited for: unless the client can resume, it is told.
 	if id := x.id(); o.Reason != "" && o.Reason != reasonGone && id != nil && !f.ids && f.between() {
-		e := wire.BackendUnavailable.Error(false, "")
-		switch {
-		case s.cut():
-			e.Message = "The stream was ended by the proxy: send the request again"
-		case upstream.KindOf(err) == upstream.Timeout:
-			e = wire.BackendTimeout.Error(false, "")
-		}
-		s.write(wire.AppendEvent(nil, "", "message", e.Append(nil, id)), true)
+		s.write(wire.AppendEvent(nil, "", "message", x.broken(id, err, s.cut())), true)
 	}
 	o.Bytes = s.sent()
 	o.Abort = o.Reason == reasonBackend && !f.between() // nothing can be said within an event
 	return o
+}
+
+// broken is what a call gets for an answer when its stream broke off, or was cut by us.
+func (x *Exchange) broken(id []byte, err error, cut bool) []byte {
+	e := wire.BackendUnavailable.Error(false, "")
+	switch {
+	case cut && x.Env.Method == wire.MethodListen:
+		return wire.AppendListenEnd(nil, id)
+	case cut:
+		e.Message = "The stream was ended by the proxy: send the request again"
+	case upstream.KindOf(err) == upstream.Timeout:
+		e = wire.BackendTimeout.Error(false, "")
+	}
+	return e.Append(nil, id)
 }
 
 // carriesNotices tells whether notices of changed tools may go on this exchange's stream: on the stream that a legacy

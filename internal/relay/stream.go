@@ -213,19 +213,26 @@ func (s *stream) failed(err error) {
 
 // Idle serves a stream that only the proxy itself writes to: for converted services, and for subscriptions that it
 // answers itself. It carries first, if not nil, as its first message and then only notices of changed tools, until the
-// client leaves or the stream is cut. subscription is the raw id of a modern subscriptions/listen, else nil.
-func (r *Relay) Idle(w http.ResponseWriter, req *http.Request, x *Exchange, first, subscription []byte) Outcome {
+// client leaves or the stream is cut. A subscription to nothing ends at once; one that is cut gets its result.
+func (r *Relay) Idle(w http.ResponseWriter, req *http.Request, x *Exchange, first []byte) Outcome {
 	ctx, cancel := context.WithCancelCause(req.Context())
-	s := r.stream(ctx, cancel, w, http.StatusOK, x, notices{!isInner(req), subscription})
+	n := carriesNotices(req, x)
+	s := r.stream(ctx, cancel, w, http.StatusOK, x, n)
 	defer s.close()
 	if first != nil {
 		s.write(wire.AppendEvent(nil, "", "message", first), true)
 	}
-	<-s.ctx.Done()
-	o := Outcome{Status: http.StatusOK, Bytes: s.sent(), Reason: reasonGone}
-	if s.cut() {
-		o.Reason = reasonCut
+	o, listens := Outcome{Status: http.StatusOK}, x.id() != nil
+	if n.wanted || !listens {
+		<-s.ctx.Done()
+		if o.Reason = reasonGone; s.cut() {
+			o.Reason = reasonCut
+		}
 	}
+	if listens && o.Reason != reasonGone {
+		s.write(wire.AppendEvent(nil, "", "message", wire.AppendListenEnd(nil, x.id())), true)
+	}
+	o.Bytes = s.sent()
 	return o
 }
 

@@ -5,20 +5,25 @@ import (
 	"unicode/utf8"
 )
 
-// AppendResult adds a JSON-RPC response with a result, both given as raw JSON. A nil id is written as null.
+// AppendResult adds a JSON-RPC response with a result, both given as raw JSON.
 func AppendResult(dst, id, result []byte) []byte {
 	dst = append(dst, `{"jsonrpc":"2.0","id":`...)
-	dst = appendID(dst, id)
+	dst = append(dst, id...)
 	dst = append(dst, `,"result":`...)
 	dst = append(dst, result...)
 	return append(dst, '}')
 }
 
-// AppendError adds a JSON-RPC error response. id and data are raw JSON; a nil id is written as null, nil data left out.
+// AppendError adds a JSON-RPC error response. id and data are raw JSON; either is left out if nil. JSON-RPC 2.0 would have
+// null for an id that is not known, where MCP has none (2025-11-25, Transports, "an error response that has no id") and
+// its schema does not take null.
 func AppendError(dst, id []byte, code int, message string, data []byte) []byte {
-	dst = append(dst, `{"jsonrpc":"2.0","id":`...)
-	dst = appendID(dst, id)
-	dst = append(dst, `,"error":{"code":`...)
+	dst = append(dst, `{"jsonrpc":"2.0",`...)
+	if id != nil {
+		dst = append(dst, `"id":`...)
+		dst = append(append(dst, id...), ',')
+	}
+	dst = append(dst, `"error":{"code":`...)
 	dst = strconv.AppendInt(dst, int64(code), 10)
 	dst = append(dst, `,"message":`...)
 	dst = AppendString(dst, message)
@@ -51,11 +56,14 @@ func AppendToolsListChanged(dst, subscription []byte) []byte {
 	return append(dst, `}}}`...)
 }
 
-func appendID(dst, id []byte) []byte {
-	if id == nil {
-		return append(dst, "null"...)
-	}
-	return append(dst, id...)
+// AppendListenEnd adds the result of a subscriptions/listen request, by which a server ends the subscription in order
+// (2026-07-28, SubscriptionsListenResult). id is the request's, raw.
+func AppendListenEnd(dst, id []byte) []byte {
+	dst = append(dst, `{"jsonrpc":"2.0","id":`...)
+	dst = append(dst, id...)
+	dst = append(dst, `,"result":{"resultType":"complete","_meta":{"`+MetaSubscriptionID+`":`...)
+	dst = append(dst, id...)
+	return append(dst, `}}}`...)
 }
 
 const hexDigits = "0123456789abcdef"
