@@ -73,7 +73,10 @@ func (a *App) buildGateway() error {
 		return fmt.Errorf("read session.secrets: %w", err)
 	}
 	limits := a.config.Limits
-	a.relay = relay.New(relay.Options{Sealer: sealer, KeepAlive: keepAlive, StreamIdle: limits.StreamIdle, MaxMessage: int(limits.ResponseBody)})
+	a.relay = relay.New(relay.Options{
+		Sealer: sealer, KeepAlive: keepAlive, StreamIdle: limits.StreamIdle, MaxMessage: int(limits.ResponseBody),
+		Sessions: limits.Sessions, SessionIdle: limits.SessionIdle,
+	})
 	if a.audit, err = openAudit(a.config.Log.Audit); err != nil {
 		return err
 	}

@@ -96,6 +96,8 @@ type Limits struct {
 	BodyTime     time.Duration
 	CallTime     time.Duration // to the first byte of an answer
 	StreamIdle   time.Duration // silence on a stream
+	Sessions     int           // that hold a connection: with HTTP+SSE backends, and of HTTP+SSE clients, each
+	SessionIdle  time.Duration // how long one with an HTTP+SSE backend may be unused
 	Drain        time.Duration
 }
 

@@ -94,6 +94,8 @@ func settings() []setting {
 		{key: "limits.bodyTime", def: "30s", use: "`time` a client has to send a request's body", set: duration(func(c *Config) *time.Duration { return &c.Limits.BodyTime }, time.Millisecond)},
 		{key: "limits.callTime", def: "60s", use: "`time` a backend has for the first byte of its answer", set: duration(func(c *Config) *time.Duration { return &c.Limits.CallTime }, time.Millisecond)},
 		{key: "limits.streamIdle", def: "5m", use: "`time` a stream may be silent", set: duration(func(c *Config) *time.Duration { return &c.Limits.StreamIdle }, time.Millisecond)},
+		{key: "limits.sessions", def: 4096, use: "`number` of sessions with HTTP+SSE backends, and of HTTP+SSE clients, each; the longest unused backend session makes room", set: number(func(c *Config) *int { return &c.Limits.Sessions }, 1, 1<<20)},
+		{key: "limits.sessionIdle", def: "30m", use: "`time` a session with an HTTP+SSE backend may be unused", set: duration(func(c *Config) *time.Duration { return &c.Limits.SessionIdle }, time.Millisecond)},
 		{key: "limits.drain", def: "20s", use: "`time` that calls in flight have to finish when the proxy ends", set: duration(func(c *Config) *time.Duration { return &c.Limits.Drain }, 0)},
 
 		{key: "upstream.allow", def: []any{}, use: "`networks` where backends may be; default: everywhere but what is denied", set: prefixes(func(c *Config) *prefixList { return &c.Upstream.Allow })},

@@ -174,8 +174,8 @@ func measure() footprint {
 
 // TestA34_AbandonedSessionsLeaveNothing opens 10,000 sessions of all kinds and walks away: half of them without a word, a
 // few with a stream open that the client drops. Afterwards goroutines, descriptors and heap are what they were. The bridged
-// ones to an HTTP+SSE backend live until they are idle or evicted; here there are few, and they are deleted. Seen to fail
-// with streams that do not leave the relay (relay.stream.close without leave).
+// ones to an HTTP+SSE backend are few here, and deleted: TestA34_AbandonedBridgedSessionsLeaveNothing abandons those. Seen
+// to fail with streams that do not leave the relay (relay.stream.close without leave).
 func TestA34_AbandonedSessionsLeaveNothing(t *testing.T) {
 	s := directory(t)
 	backend := newGullible(t)
