@@ -22,6 +22,9 @@ import (
 
 func TestMain(m *testing.M) {
 	code := nacostest.Main(m)
+	if binaryDir != "" {
+		_ = os.RemoveAll(binaryDir)
+	}
 	if !promiseKept() && code == 0 {
 		fmt.Println("half of the edits took more than the second within which they are to hold")
 		code = 1
@@ -58,8 +61,18 @@ func nacosSource(t testing.TB, server *nacostest.Server, namespace string) *sour
 func publishMCP(t testing.TB, server *nacostest.Server, namespace, name, protocol, tools, address string) {
 	t.Helper()
 	host, port, _ := strings.Cut(address, ":")
+	publishEndpoint(t, server, namespace, name, protocol, tools, fmt.Sprintf(`{"type":"DIRECT","data":{"address":%q,"port":%q,"transportProtocol":"http"}}`, host, port))
+}
+
+// publishRef publishes a service whose instances are those of a naming service, as the console does for an existing one.
+func publishRef(t testing.TB, server *nacostest.Server, namespace, name, protocol, tools, service string) {
+	t.Helper()
+	publishEndpoint(t, server, namespace, name, protocol, tools, fmt.Sprintf(`{"type":"REF","data":{"namespaceId":%q,"groupName":"DEFAULT_GROUP","serviceName":%q}}`, namespace, service))
+}
+
+func publishEndpoint(t testing.TB, server *nacostest.Server, namespace, name, protocol, tools, endpoint string) {
+	t.Helper()
 	spec := fmt.Sprintf(`{"name":%q,"protocol":%q,"frontProtocol":"mcp-streamable","description":"%s of the tests","versionDetail":{"version":"1.0.0"},"remoteServerConfig":{"exportPath":"/"},"enabled":true}`, name, protocol, name)
-	endpoint := fmt.Sprintf(`{"type":"DIRECT","data":{"address":%q,"port":%q,"transportProtocol":"http"}}`, host, port)
 	form := url.Values{
 		"namespaceId": {namespace}, "mcpName": {name}, "serverSpecification": {spec}, "endpointSpecification": {endpoint},
 	}
