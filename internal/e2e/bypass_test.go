@@ -200,6 +200,9 @@ func (g *gullible) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	case id == "":
 		w.WriteHeader(http.StatusAccepted)
+	case r.Header.Get("Mcp-Protocol-Version") == modernRevision: // as the SDKs do: events
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprintf(w, "event: message\ndata: %s\n\n", answer)
 	default:
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprint(w, answer)
@@ -212,9 +215,9 @@ func (g *gullible) did(tool string) string {
 	return g.executed[tool]
 }
 
-// TestA19_NoTrickExecutesADeniedTool shows every trick to services of every kind, in both eras and over both transports
-// towards clients, with a key that was granted one tool. Behind them is a backend that executes whatever any decoder could
-// make of a request. It was seen to fail with each of these taken out: the refusal of duplicates, of variants and of NUL
+// TestA19_NoTrickExecutesADeniedTool shows every trick to services of every kind, of our own documents and of the registry,
+// in both eras and over both transports towards clients, with a key that was granted one tool. Behind them is a backend that
+// executes whatever any decoder could make of a request, and that answers modern requests with events. It was seen to fail with each of these taken out: the refusal of duplicates, of variants and of NUL
 // among names (wire.scanner.field), of trailing bytes (wire.Scan), of headers that differ (wire.HeadersDiffer) or that
 // choose a tool where the body does not (relay.unrouted), and of other charsets (gateway.isJSON with relay.requestHeader).
 // A call without id is refused twice, in wire.scanner.finish and in gateway.mayPass.
@@ -225,22 +228,31 @@ func TestA19_NoTrickExecutesADeniedTool(t *testing.T) {
 		}
 	}
 	s := directory(t)
-	direct, bridged, api := newGullible(t), newGullible(t), newRecorder(t, shop)
+	direct, bridged, regdirect, regbridged, api := newGullible(t), newGullible(t), newGullible(t), newGullible(t), newRecorder(t, shop)
 	s.put(t, "proxy-consumers", "bob.yaml", consumer(bobKey))
 	s.put(t, "proxy-services", "direct.yaml", "upstream: {url: \""+direct.URL+"/mcp\", transport: streamable}\n")
 	s.put(t, "proxy-services", "bridged.yaml", "upstream: {url: \""+bridged.URL+"/sse\", transport: sse}\n")
 	ownKinds(t, s, api, direct.Server)
-	for _, name := range []string{"direct", "bridged"} {
+	s.instance(t, "DEFAULT_GROUP", "direct", regdirect.Listener.Addr().String())
+	s.instance(t, "DEFAULT_GROUP", "bridged", regbridged.Listener.Addr().String())
+	s.instance(t, "DEFAULT_GROUP", "api", api.address())
+	const none = `{"tools":[],"toolsMeta":{},"securitySchemes":[]}`
+	triple(t, s, "11111111-1111-4111-8111-111111111111", "regstore", "http", "api", registryTools)
+	triple(t, s, "22222222-2222-4222-8222-222222222222", "regdirect", "mcp-streamable", "direct", none)
+	triple(t, s, "33333333-3333-4333-8333-333333333333", "regbridged", "mcp-sse", "bridged", none)
+	for _, name := range []string{"direct", "bridged", "regdirect", "regbridged"} {
 		s.put(t, "proxy-grants", name+".yaml", "tools: {echo: [bob]}\n")
 	}
-	s.put(t, "proxy-grants", "store.yaml", "tools: {list_items: [bob]}\n")
+	for _, name := range []string{"store", "regstore"} {
+		s.put(t, "proxy-grants", name+".yaml", "tools: {list_items: [bob]}\n")
+	}
 	p := start(t, s, func(c *config.Config) { c.Limits.CallTime = 2 * time.Second }).ready()
-	for _, service := range []string{"direct", "bridged", "store"} {
+	for _, service := range []string{"direct", "bridged", "store", "regdirect", "regbridged", "regstore"} {
 		t.Run(service, func(t *testing.T) {
 			p := *p
 			p.t = t
 			allowed, denied := "echo", "danger"
-			if service == "store" {
+			if strings.HasSuffix(service, "store") {
 				allowed, denied = "list_items", "get_item"
 			}
 			c := p.client(service, bobKey)
@@ -252,7 +264,7 @@ func TestA19_NoTrickExecutesADeniedTool(t *testing.T) {
 			}
 		})
 	}
-	for _, g := range []*gullible{direct, bridged} {
+	for _, g := range []*gullible{direct, bridged, regdirect, regbridged} {
 		if how := g.did("danger"); how != "" {
 			t.Errorf("a denied tool was executed: %s", how)
 		}
@@ -276,7 +288,7 @@ func (c *client) tryAll(t *testing.T, all []trick) {
 			try.header = k.header.Clone()
 			body := k.body
 			if modern {
-				if c.service == "bridged" {
+				if strings.HasSuffix(c.service, "bridged") {
 					continue
 				}
 				try.session = ""

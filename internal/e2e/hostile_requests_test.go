@@ -185,7 +185,8 @@ func TestA26_BadRequestsDoNoHarm(t *testing.T) {
 }
 
 // TestA27_ForeignPagesAndFalseHeadersAreRefused tries other origins and hosts, and headers that are not the body's. Seen to
-// fail with the call of hostAllowed left out of gateway.ServeHTTP, and with wire.HeadersDiffer always nil.
+// fail with the call of hostAllowed left out of gateway.ServeHTTP, with that of originAllowed, and with wire.HeadersDiffer
+// always nil.
 func TestA27_ForeignPagesAndFalseHeadersAreRefused(t *testing.T) {
 	p, api, backend := hostileWorld(t)
 	try := func(name, method, path, host string, header map[string]string, body string, status int) {
