@@ -218,7 +218,7 @@ func (b *build) variant(name string, manifest *Document, version string, old *Se
 	if toolsDoc != nil {
 		v.Tools = toolsDoc.value.(*summary).tools
 	}
-	return b.keep(v, old), ""
+	return b.keep(b.settled(v, old), old), ""
 }
 
 // definition reads a variant's documents again; they were accepted, so this cannot fail but for a mistake of ours.

@@ -109,7 +109,7 @@ func New(o Options, initial []Kept) (*Catalog, error) {
 	c.current.Store(newIndex())
 	w := &writer{
 		options: &c.options, catalog: c, manifests: map[string]map[nacos.Key]bool{},
-		sources: map[registry.KeySource]int{}, disputed: map[nacos.Key]bool{},
+		sources: map[registry.KeySource]int{}, disputed: map[nacos.Key]bool{}, holds: map[heldKey]hold{},
 		wants: newWants(),
 	}
 	c.writer = w

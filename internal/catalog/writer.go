@@ -23,6 +23,7 @@ type writer struct {
 	sources   map[registry.KeySource]int    // custom places for keys, counted over consumers
 	disputed  map[nacos.Key]bool            // consumer documents rejected for a key that another one holds
 	wants     wants
+	holds     map[heldKey]hold
 }
 
 // build is the making of one Index from the one before.
@@ -40,28 +41,35 @@ type build struct {
 	credentials map[string]bool // credential documents that changed, by name
 	retry       bool            // a key became free: look again at disputed consumers
 	loading     bool            // the changes come from the store
+	now         time.Time
+	ripe        map[heldKey]bool // versions whose hold has ended
 }
 
-func (w *writer) begin(x *Index) *build {
+func (w *writer) begin(x *Index, now time.Time) *build {
 	return &build{
 		w: w, docs: x.docs.edit(), services: x.services.edit(), consumers: x.consumers.edit(), keys: x.keys.edit(),
 		dirty: map[string]bool{}, touched: map[string]bool{}, people: map[string]bool{},
-		credentials: map[string]bool{},
+		credentials: map[string]bool{}, now: now, ripe: map[heldKey]bool{},
 	}
 }
 
-// run applies what is queued until ctx ends.
+// run applies what is queued, and what was held back long enough, until ctx ends.
 func (w *writer) run(ctx context.Context) {
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-w.catalog.wake:
+		var due <-chan time.Time
+		if at := w.nextDue(); !at.IsZero() {
+			due = time.After(time.Until(at))
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(coalesce):
+		case <-w.catalog.wake:
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(coalesce):
+			}
+		case <-due:
 		}
 		changes, checked, synced := w.catalog.take()
 		w.apply(changes, checked, synced)
@@ -71,7 +79,7 @@ func (w *writer) run(ctx context.Context) {
 
 // load applies what a store kept.
 func (w *writer) load(initial []Kept) {
-	b := w.begin(w.catalog.Index())
+	b := w.begin(w.catalog.Index(), time.Now())
 	b.loading = true
 	changes := make([]nacos.Change, len(initial))
 	for i, k := range initial {
@@ -80,28 +88,28 @@ func (w *writer) load(initial []Kept) {
 	for i, r := range readAll(changes) {
 		b.change(changes[i], r, initial[i].Since)
 	}
-	b.finish(time.Now(), nil, true)
+	b.finish(nil, true)
 }
 
 // apply makes and publishes the Index that holds these changes.
 func (w *writer) apply(changes []nacos.Change, checked []checkedVariant, synced bool) {
 	old := w.catalog.Index()
-	if len(changes) == 0 && len(checked) == 0 && (!synced || old.synced) {
+	b := w.begin(old, time.Now())
+	for i, r := range readAll(changes) {
+		b.change(changes[i], r, b.now)
+	}
+	b.release()
+	if len(changes) == 0 && len(checked) == 0 && len(b.ripe) == 0 && (!synced || old.synced) {
 		return
 	}
-	b := w.begin(old)
-	now := time.Now()
-	for i, r := range readAll(changes) {
-		b.change(changes[i], r, now)
-	}
-	b.finish(now, checked, synced)
+	b.finish(checked, synced)
 }
 
 // finish puts together what the changes touch and publishes the Index.
-func (b *build) finish(now time.Time, checked []checkedVariant, synced bool) {
+func (b *build) finish(checked []checkedVariant, synced bool) {
 	w, old := b.w, b.w.catalog.Index()
 	if b.retry {
-		b.retryDisputed(now)
+		b.retryDisputed(b.now)
 	}
 	for name := range b.dirty {
 		b.service(name)
