@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -83,40 +82,6 @@ func TestListRefusesWhatIsNotAWholeList(t *testing.T) {
 				t.Errorf("error %v, want %v with %q", err, tt.want, tt.text)
 			}
 		})
-	}
-}
-
-// TestAccessKeySignsRequests: no login, and the signature of the SDK over namespace and group.
-func TestAccessKeySignsRequests(t *testing.T) {
-	var mu sync.Mutex
-	var seen http.Header
-	var paths []string
-	c := fakeHTTP(t, nacos.Config{AccessKey: "ak", SecretKey: "very-secret", Namespace: "n1"}, func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		defer mu.Unlock()
-		paths = append(paths, r.URL.Path)
-		if strings.Contains(r.URL.Path, "list") {
-			seen = r.Header.Clone()
-		}
-		_, _ = w.Write([]byte(`{"code":0,"data":{"totalCount":0,"pageItems":[]}}`))
-	})
-	if _, err := c.List(t.Context(), "g"); err != nil {
-		t.Fatal(err)
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	if seen.Get("Spas-AccessKey") != "ak" || seen.Get("Spas-Signature") == "" || seen.Get("Timestamp") == "" {
-		t.Errorf("not signed: %v", seen)
-	}
-	for _, p := range paths {
-		if strings.Contains(p, "login") {
-			t.Errorf("logged in at %s", p)
-		}
-	}
-	for k, v := range seen {
-		if strings.Contains(strings.Join(v, " "), "very-secret") {
-			t.Errorf("header %s holds the secret", k)
-		}
 	}
 }
 

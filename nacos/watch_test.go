@@ -272,6 +272,65 @@ func TestA10_LastOfManyEditsStays(t *testing.T) {
 	}
 }
 
+// TestA10_PushesLostDoubledAndReordered: the same over a connection that holds, where each push is lost, delivered twice or
+// late, so that they overtake each other; nothing but the client's own lists and queries then says what is so. Seen red
+// with an answer taken for the newest although its document was pushed again while it was asked for.
+func TestA10_PushesLostDoubledAndReordered(t *testing.T) {
+	s := nacostest.Start(t)
+	ns := s.Namespace(t)
+	wire := faultproxy.NewWire(t, s.Addr)
+	var mu sync.Mutex
+	fates := map[string]int{}
+	wire.Pushes(func(m faultproxy.Message) []time.Duration {
+		late := func() time.Duration { return time.Duration(rand.IntN(400)) * time.Millisecond }
+		mu.Lock()
+		defer mu.Unlock()
+		switch rand.IntN(3) {
+		case 0:
+			fates["lost"]++
+			return nil
+		case 1:
+			fates["doubled"]++
+			return []time.Duration{late(), late()}
+		}
+		fates["late"]++
+		return []time.Duration{late()}
+	})
+	c := connect(t, s, inNamespace(ns), func(c *nacos.Config) { c.Addresses = []string{wire.Addr}; c.ListInterval = time.Second })
+	writer := connect(t, s, inNamespace(ns))
+	keys := make([]nacos.Key, 10)
+	for i := range keys {
+		keys[i] = nacos.Key{Group: "g", DataID: fmt.Sprint("d", i)}
+		publish(t, writer, keys[i], "0", nacos.AnyMD5)
+	}
+	v, _ := follow(t, c, nil, "g")
+	v.awaitSync(t)
+	for round := range 5 {
+		last := fmt.Sprint("C", round)
+		for _, content := range []string{"A", "B", "A", last} {
+			for _, key := range keys {
+				publish(t, writer, key, content, nacos.AnyMD5)
+			}
+			time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
+		}
+		for _, key := range keys {
+			eventually(t, 15*time.Second, "the last edit of "+key.String(), v.has(key, last))
+		}
+		time.Sleep(500 * time.Millisecond)
+		for _, key := range keys {
+			if !v.has(key, last)() {
+				t.Fatalf("round %d: %q replaced the last edit of %s", round, v.get()[key], key)
+			}
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	t.Logf("pushes: %v", fates)
+	if fates["lost"] == 0 || fates["doubled"] == 0 || fates["late"] == 0 {
+		t.Errorf("not every fate was met: %v", fates)
+	}
+}
+
 // TestA08_RemovalsTakeEffect: at once where the server pushes them, with the second list where only lists tell.
 func TestA08_RemovalsTakeEffect(t *testing.T) {
 	s := nacostest.Start(t)

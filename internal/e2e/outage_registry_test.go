@@ -7,10 +7,12 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/faultproxy"
 )
 
 // versioned are the documents of a registry entry by hand: tools and spec of each version, and the manifest.
@@ -169,11 +171,20 @@ func TestA36_InstancesOnNacos(t *testing.T) {
 	}
 }
 
-// TestRegistersItselfOnNacos: with register.enabled the proxy is an instance in the naming service while it serves, and
-// none once it drains; that its connection ends would do for Nacos as well. Seen red with neither, and without registering.
+// TestRegistersItselfOnNacos: with register.enabled the proxy is an instance in the naming service while it serves, and on
+// drain it takes itself out, before its connection ends and calls in flight have: the end of the connection would do for
+// Nacos as well, but later. Seen red without registering, and with the request to deregister taken out.
 func TestRegistersItselfOnNacos(t *testing.T) {
 	s, server, namespace := realNacos(t)
-	p := start(t, s, func(c *config.Config) {
+	slow := make(chan struct{})
+	api := newRecorder(t, func(w http.ResponseWriter, r *http.Request) { <-slow; shop(w, r) })
+	release := sync.OnceFunc(func() { close(slow) })
+	t.Cleanup(release)
+	s.put(t, "proxy-services", "slow.yaml", ownService(api.URL, "one", "v1"))
+	s.put(t, "proxy-consumers", "alice.yaml", consumer(aliceKey))
+	s.put(t, "proxy-grants", "slow.yaml", "consumers: [alice]\n")
+	wire := faultproxy.NewWire(t, server.Addr)
+	p := start(t, s, tapped(wire), func(c *config.Config) {
 		c.Register.Enabled, c.Register.Group, c.Register.Service = true, "PROXIES", "mcp"
 	}).ready()
 	instances := func() string {
@@ -190,12 +201,28 @@ func TestRegistersItselfOnNacos(t *testing.T) {
 			t.Errorf("the instance lacks %s: %s", want, instances())
 		}
 	}
-	if err := p.Drain(); err != nil {
-		t.Fatal(err)
+	answered, drained := make(chan answer, 1), make(chan error, 1)
+	go func() { answered <- p.client("slow", aliceKey).call("one", "{}") }()
+	eventually(t, 10*time.Second, "a call is under way", func() bool { return api.count() == 1 })
+	ended := len(wire.Ended())
+	go func() { drained <- p.Drain() }()
+	took := eventually(t, 15*time.Second, "the instance is gone", func() bool { return !strings.Contains(instances(), `"port":`+port) })
+	t.Logf("gone %s after the drain began", took.Round(time.Millisecond))
+	if n := len(wire.Ended()); n != ended {
+		t.Errorf("%d connections to Nacos ended before the instance was gone", n-ended)
 	}
-	took := eventually(t, 10*time.Second, "it is gone", func() bool { return !strings.Contains(instances(), `"port":`+port) })
-	t.Logf("gone %s after the drain", took.Round(time.Millisecond))
-	if took > 2*time.Second {
-		t.Errorf("gone only after %s", took)
+	var asked bool
+	for _, m := range wire.Requests() {
+		asked = asked || m.Type == "InstanceRequest" && strings.Contains(m.Body, `"deregisterInstance"`)
+	}
+	if !asked {
+		t.Error("the proxy never asked to be taken out")
+	}
+	release()
+	if a := <-answered; a.text() != "v1" {
+		t.Errorf("the call under way: %d %s", a.Status, a.Body)
+	}
+	if err := <-drained; err != nil {
+		t.Error(err)
 	}
 }

@@ -15,9 +15,10 @@ type Mode int
 
 // Modes. Pass is the first.
 const (
-	Pass   Mode = iota // forwards
-	Hang               // accepts and reads nothing, forwards nothing; connections stay open
-	Refuse             // resets new connections at once
+	Pass    Mode = iota // forwards
+	Hang                // accepts and reads nothing, forwards nothing; connections stay open
+	Refuse              // resets new connections at once
+	Swallow             // takes every byte and forwards none; a connection that was swallowed from stays dead for ever
 )
 
 // maxConns bounds how many connections a proxy holds at a time; more are reset.
@@ -35,9 +36,13 @@ type Proxy struct {
 	mode  Mode
 	delay time.Duration
 	gate  chan struct{} // closed unless hanging
-	conns map[net.Conn]struct{}
+	conns map[net.Conn]*pipe
+	count int // connections accepted or refused so far
 	done  chan struct{}
 }
+
+// pipe is a pair of connections.
+type pipe struct{ dead bool }
 
 // New starts a proxy to target on a free port. It ends with the test.
 func New(t testing.TB, target string) *Proxy {
@@ -54,7 +59,7 @@ func At(t testing.TB, listen, target string) *Proxy {
 	}
 	p := &Proxy{
 		Addr: l.Addr().String(), target: target, listener: l,
-		gate: make(chan struct{}), conns: make(map[net.Conn]struct{}), done: make(chan struct{}),
+		gate: make(chan struct{}), conns: make(map[net.Conn]*pipe), done: make(chan struct{}),
 	}
 	close(p.gate)
 	p.wg.Go(p.accept)
@@ -72,7 +77,19 @@ func (p *Proxy) Set(m Mode) {
 	if m != Hang && p.mode == Hang {
 		close(p.gate)
 	}
+	if m == Swallow {
+		for _, x := range p.conns {
+			x.dead = true
+		}
+	}
 	p.mode = m
+}
+
+// Attempts is how many connections were begun so far, refused ones included.
+func (p *Proxy) Attempts() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.count
 }
 
 // Delay holds every chunk of bytes back for d, in both directions.
@@ -125,6 +142,7 @@ func (p *Proxy) accept() {
 		p.mu.Lock()
 		full := len(p.conns) >= 2*maxConns
 		mode := p.mode
+		p.count++
 		p.mu.Unlock()
 		if full || mode == Refuse {
 			_ = c.(*net.TCPConn).SetLinger(0)
@@ -137,7 +155,12 @@ func (p *Proxy) accept() {
 
 func (p *Proxy) serve(in net.Conn) {
 	defer p.forget(in)
-	if !p.remember(in) || !p.pass() {
+	x := &pipe{}
+	if !p.remember(in, x) || !p.pass() {
+		return
+	}
+	if p.swallows(x) {
+		_, _ = io.Copy(io.Discard, in)
 		return
 	}
 	out, err := net.DialTimeout("tcp", p.target, 5*time.Second)
@@ -146,17 +169,17 @@ func (p *Proxy) serve(in net.Conn) {
 		return
 	}
 	defer p.forget(out)
-	if !p.remember(out) {
+	if !p.remember(out, x) {
 		return
 	}
 	var both sync.WaitGroup
-	both.Go(func() { p.copy(out, in) })
-	both.Go(func() { p.copy(in, out) })
+	both.Go(func() { p.copy(out, in, x) })
+	both.Go(func() { p.copy(in, out, x) })
 	both.Wait()
 }
 
 // copy forwards one direction and ends both when it is over.
-func (p *Proxy) copy(dst, src net.Conn) {
+func (p *Proxy) copy(dst, src net.Conn, x *pipe) {
 	defer func() { _ = dst.Close(); _ = src.Close() }()
 	buf := make([]byte, 32<<10)
 	for {
@@ -175,14 +198,14 @@ func (p *Proxy) copy(dst, src net.Conn) {
 			if !p.pass() {
 				return
 			}
+			if p.swallows(x) {
+				continue
+			}
 			if _, err := dst.Write(buf[:n]); err != nil {
 				return
 			}
 		}
 		if err != nil {
-			if err != io.EOF {
-				return
-			}
 			return
 		}
 	}
@@ -201,7 +224,15 @@ func (p *Proxy) pass() bool {
 	}
 }
 
-func (p *Proxy) remember(c net.Conn) bool {
+// swallows tells whether nothing of a pipe is forwarded any more.
+func (p *Proxy) swallows(x *pipe) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	x.dead = x.dead || p.mode == Swallow
+	return x.dead
+}
+
+func (p *Proxy) remember(c net.Conn, x *pipe) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	select {
@@ -209,7 +240,7 @@ func (p *Proxy) remember(c net.Conn) bool {
 		return false
 	default:
 	}
-	p.conns[c] = struct{}{}
+	p.conns[c] = x
 	return true
 }
 
