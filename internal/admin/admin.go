@@ -36,6 +36,7 @@ type Status struct {
 	Ready     bool                     `json:"ready"`
 	Source    Source                   `json:"source"`
 	Pending   int                      `json:"pendingValidations"`
+	Rejected  catalog.RejectedCount    `json:"rejected"`
 	Documents []catalog.DocumentStatus `json:"documents"`
 	Services  []catalog.ServiceStatus  `json:"services"`
 	Consumers []catalog.ConsumerStatus `json:"consumers"`

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/admin"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
@@ -179,6 +180,7 @@ func (a *App) Status() admin.Status {
 		Documents: a.catalog.DocumentStatuses(), Services: a.catalog.ServiceStatuses(), Consumers: a.catalog.ConsumerStatuses(time.Now()),
 		Replica: admin.Replica{ID: a.replica, Started: a.started.UTC(), Listen: a.Addr().String()},
 	}
+	s.Rejected = catalog.CountRejected(s.Documents)
 	if since, stale := a.staleSince(); stale {
 		since = since.UTC()
 		s.Source.Stale, s.Source.StaleSince = true, &since

@@ -187,6 +187,13 @@ func (c *Catalog) Settled() bool {
 	return true
 }
 
+// Validated tells whether all that was applied is in the Index, and what validating definitions found is too.
+func (c *Catalog) Validated() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.building && len(c.queue) == 0 && len(c.checked) == 0 && c.pending.Load() == 0
+}
+
 func (c *Catalog) take() (changes []nacos.Change, checked []checkedVariant, synced bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

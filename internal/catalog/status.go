@@ -34,6 +34,31 @@ type Fault struct {
 	Warning bool   `json:"warning,omitempty"`
 }
 
+// RejectedCount is how much of all documents is not taken.
+type RejectedCount struct {
+	Documents int `json:"documents"` // rejected whole, or for another document; an earlier version may be in force
+	Tools     int `json:"tools"`     // rejected by themselves, in documents that were taken
+}
+
+// CountRejected counts what is rejected: `check` and /status say the same of the same documents.
+func CountRejected(all []DocumentStatus) RejectedCount {
+	var n RejectedCount
+	for _, d := range all {
+		if d.State == Rejected {
+			n.Documents++
+			continue
+		}
+		tools := map[string]bool{}
+		for _, f := range d.Faults {
+			if f.Tool != "" && !f.Warning {
+				tools[f.Tool] = true
+			}
+		}
+		n.Tools += len(tools)
+	}
+	return n
+}
+
 // ServiceStatus is what /status says of one service.
 type ServiceStatus struct {
 	Name       string           `json:"name"`

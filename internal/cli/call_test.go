@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/app"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
 )
 
@@ -73,11 +75,11 @@ func runProxy(t *testing.T) *running {
 	r.put("proxy-services/closed.yaml", fmt.Sprintf(shopTools, backend.URL))
 	r.put("proxy-credentials/shop.yaml", "services: [shop]\nhosts: ['127.0.0.1']\nvalues: {key: s3cret-of-the-shop}\n")
 	keyOf := func(args ...string) string {
-		var all []written
-		if err := json.Unmarshal([]byte(r.must(append(args, "-o", "json")...)), &all); err != nil {
+		var out outcome
+		if err := json.Unmarshal([]byte(r.must(append(args, "-o", "json")...)), &out); err != nil {
 			t.Fatal(err)
 		}
-		return all[0].Key
+		return out.Key
 	}
 	r.key = keyOf("grants", "allow", "shop", "--consumer", "alice", "--create")
 	r.bob = keyOf("grants", "allow", "shop", "--consumer", "bob", "--tool", "hello", "--create")
@@ -341,14 +343,14 @@ bob       hello        yes       tool grant on hello
 func TestStatusOfARunningProxy(t *testing.T) {
 	r := runProxy(t)
 	admin := "--admin-listen=" + r.AdminAddr().String()
-	out := r.must("status", admin)
-	for _, want := range []string{"nacos-mcp-proxy test, replica ", ": ready\n", "Source dir: connected\n", "6 documents, 2 services, 0 not served, 2 consumers, 0 rejected\n"} {
+	out := r.must("status", admin) // one tool needs a credential that its service may not read
+	for _, want := range []string{"nacos-mcp-proxy test, replica ", ": ready\n", "Source dir: connected\n", "6 documents, 2 services, 0 not served, 2 consumers: 0 documents and 1 tool rejected\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
 	r.put("proxy-grants/shop.yaml", "auth: required\ntool: {}\n")
-	for began := time.Now(); !strings.Contains(out, "1 rejected"); out = r.must("status", admin) {
+	for began := time.Now(); !strings.Contains(out, ": 1 document and 1 tool rejected"); out = r.must("status", admin) {
 		if time.Since(began) > 20*time.Second {
 			t.Fatalf("the rejection does not show:\n%s", out)
 		}
@@ -357,8 +359,28 @@ func TestStatusOfARunningProxy(t *testing.T) {
 	if !strings.Contains(out, `proxy-grants/shop.yaml:2: unknown field "tool" (did you mean "tools"?)`) || !strings.Contains(out, "the version before is in force") {
 		t.Errorf("got\n%s", out)
 	}
-	if !json.Valid([]byte(r.must("status", admin, "-o", "json"))) {
-		t.Error("no JSON")
+	// A tool is rejected by itself: `check` and `status` count it alike.
+	r.put("proxy-services/shop.yaml", fmt.Sprintf(shopTools, "http://127.0.0.1:1")+"  - {name: broken, requestTemplate: {url: \"/{{.args.x\", method: GET}}\n")
+	for began := time.Now(); !strings.Contains(out, ": 1 document and 2 tools rejected\n"); out = r.must("status", admin) {
+		if time.Since(began) > 20*time.Second {
+			t.Fatalf("the rejected tool does not show:\n%s", out)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if !regexp.MustCompile(`\n  proxy-services/shop\.yaml:\d+: tool "broken": .*; the other tools are in force\)\n`).MatchString(out) {
+		t.Errorf("got\n%s", out)
+	}
+	var said struct{ Rejected catalog.RejectedCount }
+	if err := json.Unmarshal([]byte(r.must("status", admin, "-o", "json")), &said); err != nil {
+		t.Error(err)
+	}
+	if code := r.run("check"); code != exitFailed || !strings.HasSuffix(r.out, ": 1 document and 2 tools rejected, 0 warnings\n") {
+		t.Errorf("check says otherwise:\n%s", r.out)
+	}
+	r.run("check", "-o", "json")
+	var checked checked
+	if err := json.Unmarshal([]byte(r.out), &checked); err != nil || checked.Rejected != said.Rejected || said.Rejected != (catalog.RejectedCount{Documents: 1, Tools: 2}) {
+		t.Errorf("status %+v, check %+v %v", said.Rejected, checked.Rejected, err)
 	}
 	r.fails(exitUnavailable, "is it running, and is admin.listen right?", "status", "--admin-listen=127.0.0.1:1")
 

@@ -6,16 +6,17 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
 )
 
 // checked is what `check` says in JSON.
 type checked struct {
-	Documents int       `json:"documents"`
-	Services  int       `json:"services"`
-	Rejected  int       `json:"rejections"`
-	Warnings  int       `json:"warnings"`
-	Findings  []finding `json:"findings"`
+	Documents int                   `json:"documents"`
+	Services  int                   `json:"services"`
+	Rejected  catalog.RejectedCount `json:"rejected"`
+	Warnings  int                   `json:"warnings"`
+	Findings  []finding             `json:"findings"`
 }
 
 func (p *program) checkCommand() *cobra.Command {
@@ -69,15 +70,13 @@ func setPath(c *cobra.Command, path string) error {
 }
 
 func (p *program) report(s *survey) error {
-	result := checked{Documents: s.documents, Findings: s.findings()}
+	result := checked{Documents: s.documents, Rejected: catalog.CountRejected(s.DocumentStatuses()), Findings: s.findings()}
 	for range s.Index().Services() {
 		result.Services++
 	}
 	for _, f := range result.Findings {
 		if f.Warning {
 			result.Warnings++
-		} else {
-			result.Rejected++
 		}
 	}
 	err := p.print(result, func() {
@@ -85,10 +84,14 @@ func (p *program) report(s *survey) error {
 			fmt.Fprintln(p.out, f)
 		}
 		fmt.Fprintf(p.out, "%s, %s: %s, %s\n", plural(result.Documents, "document"), plural(result.Services, "service"),
-			plural(result.Rejected, "rejection"), plural(result.Warnings, "warning"))
+			rejectedCount(result.Rejected), plural(result.Warnings, "warning"))
 	})
-	if err == nil && result.Rejected > 0 {
+	if err == nil && len(result.Findings) > result.Warnings {
 		return errReported
 	}
 	return err
+}
+
+func rejectedCount(n catalog.RejectedCount) string {
+	return fmt.Sprintf("%s and %s rejected", plural(n.Documents, "document"), plural(n.Tools, "tool"))
 }

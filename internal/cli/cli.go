@@ -114,6 +114,9 @@ clients with API keys, and says who may call what.
 The commands that manage documents work on the same source as the proxy: give them the same --config, NMP_* variables
 or flags. An edit is in force in every replica within a second.
 
+With -o json every command prints one JSON object. Those that write say what became of each document under
+"documents" ({document, action, md5, warnings}), and a new key under "key"; lists are under the name of what they list.
+
 Exit codes: 0 done; 1 failed, or check found rejections; 2 wrong usage or boot configuration; 3 not found; 4 somebody
 else changed the document meanwhile; 5 the source cannot be reached or does not permit it.`,
 		Example: `  nacos-mcp-proxy serve --source dir --dir-path ./registry
@@ -138,7 +141,8 @@ else changed the document meanwhile; 5 the source cannot be reached or does not 
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	config.SourceFlags(root.PersistentFlags())
 	_ = root.RegisterFlagCompletionFunc("source", cobra.FixedCompletions([]string{config.SourceDir, config.SourceNacos}, cobra.ShellCompDirectiveNoFileComp))
-	root.AddCommand(p.serveCommand(), p.checkCommand(), p.servicesCommand(), p.consumersCommand(), p.grantsCommand(), p.callCommand(), p.statusCommand(), p.versionCommand())
+	root.AddCommand(p.serveCommand(), p.checkCommand(), p.servicesCommand(), p.credentialsCommand(),
+		p.consumersCommand(), p.grantsCommand(), p.callCommand(), p.statusCommand(), p.versionCommand())
 	return root
 }
 

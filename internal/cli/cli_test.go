@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/goleak"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/nacostest"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
@@ -46,6 +47,7 @@ func writeFile(t *testing.T, path, content string) {
 type shell struct {
 	t    *testing.T
 	root string
+	in   string // standard input of every command
 	out  string // of the last command
 	err  string
 	open func(context.Context, config.Config, *slog.Logger) (*documents, error)
@@ -66,7 +68,7 @@ func newShell(t *testing.T) *shell {
 func (s *shell) run(args ...string) int {
 	s.t.Helper()
 	var out, errs bytes.Buffer
-	p := &program{version: "v1.2.3", in: strings.NewReader(""), out: &out, err: &errs, now: func() time.Time { return testNow }, open: s.open}
+	p := &program{version: "v1.2.3", in: strings.NewReader(s.in), out: &out, err: &errs, now: func() time.Time { return testNow }, open: s.open}
 	code := p.execute(s.t.Context(), append(args, "--dir-path", s.root))
 	s.out, s.err = out.String(), errs.String()
 	return code
@@ -178,7 +180,7 @@ func TestA20_DryRunAndErrorsShowNoKey(t *testing.T) {
 func TestConsumersKeysRotate(t *testing.T) {
 	s := newShell(t)
 	s.must("consumers", "create", "alice", "--no-key")
-	var added written
+	var added outcome
 	if err := json.Unmarshal([]byte(s.must("consumers", "keys", "add", "alice", "-o", "json")), &added); err != nil || added.KeyID != "alice-1" || !strings.HasPrefix(added.Key, "nmp_alice-1_") {
 		t.Errorf("%+v %v", added, err)
 	}
@@ -478,13 +480,13 @@ func TestCheckSaysWhatTheProxyWouldReject(t *testing.T) {
 	}
 	var result checked
 	s.run("check", "-o", "json")
-	if err := json.Unmarshal([]byte(s.out), &result); err != nil || result.Documents != 10 || result.Rejected != len(result.Findings)-result.Warnings || result.Rejected < 5 {
+	if err := json.Unmarshal([]byte(s.out), &result); err != nil || result.Documents != 10 || result.Rejected != (catalog.RejectedCount{Documents: 4, Tools: 1}) || result.Warnings != 2 {
 		t.Errorf("%+v %v", result, err)
 	}
 	for _, doc := range []string{"proxy-services/bad.yaml", "proxy-services/template.yaml", "proxy-services/twice.json", "proxy-grants/typo.yaml", "proxy-consumers/bob.yaml"} {
 		os.Remove(s.path(doc))
 	}
-	if out := s.must("check"); !strings.HasSuffix(out, "5 documents, 2 services: 0 rejections, 2 warnings\n") {
+	if out := s.must("check"); !strings.HasSuffix(out, "5 documents, 2 services: 0 documents and 0 tools rejected, 2 warnings\n") {
 		t.Errorf("warnings failed the check:\n%s", out)
 	}
 	s.fails(exitNotFound, "no such file", "check", filepath.Join(s.root, "nowhere"))
@@ -493,7 +495,7 @@ func TestCheckSaysWhatTheProxyWouldReject(t *testing.T) {
 
 func TestEmptySourceAndMissingOne(t *testing.T) {
 	s := newShell(t)
-	if out := s.must("check"); out != "0 documents, 0 services: 0 rejections, 0 warnings\n" {
+	if out := s.must("check"); out != "0 documents, 0 services: 0 documents and 0 tools rejected, 0 warnings\n" {
 		t.Errorf("got %q", out)
 	}
 	s.must("services", "list")

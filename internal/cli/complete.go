@@ -46,7 +46,7 @@ func (p *program) complete(arg int, names func(context.Context, *documents, []st
 func (p *program) completeNames(group string) completion {
 	list := func(ctx context.Context, d *documents, _ []string) []string {
 		names, _ := d.names(ctx, group)
-		return slices.Collect(maps.Keys(names))
+		return keysOf(names)
 	}
 	first, any := p.complete(0, list), p.complete(-1, list)
 	return func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
@@ -60,7 +60,7 @@ func (p *program) completeNames(group string) completion {
 func (p *program) completeServices(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	return p.complete(0, func(ctx context.Context, d *documents, _ []string) []string {
 		names, _ := p.serviceNames(ctx, d)
-		return slices.Collect(maps.Keys(names))
+		return keysOf(names)
 	})(cmd, args, prefix)
 }
 
@@ -102,3 +102,5 @@ func (p *program) completeKeys(cmd *cobra.Command, args []string, prefix string)
 		return all
 	})(cmd, args, prefix)
 }
+
+func keysOf[V any](m map[string]V) []string { return slices.Collect(maps.Keys(m)) }

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -79,13 +78,13 @@ func keyNode(id, digest string, until time.Time) *yaml.Node {
 }
 
 // createConsumer writes a new consumer's document, with a key unless there is to be none.
-func (p *program) createConsumer(ctx context.Context, d *documents, c newConsumer, withKey bool) (written, error) {
+func (p *program) createConsumer(ctx context.Context, d *documents, c newConsumer, withKey bool) (outcome, error) {
 	doc, exists, err := d.named(ctx, registry.GroupConsumers, c.name)
 	if err != nil {
-		return written{}, err
+		return outcome{}, err
 	}
 	if exists {
-		return written{}, fail(exitFailed, "consumer %s exists already: see consumers show %s, or consumers keys add %s for another key", c.name, c.name, c.name)
+		return outcome{}, fail(exitFailed, "consumer %s exists already: see consumers show %s, or consumers keys add %s for another key", c.name, c.name, c.name)
 	}
 	key := ""
 	if withKey {
@@ -96,23 +95,27 @@ func (p *program) createConsumer(ctx context.Context, d *documents, c newConsume
 	}
 	after, err := c.text()
 	if err != nil {
-		return written{}, err
+		return outcome{}, err
 	}
 	w, err := p.write(ctx, d, unlessChanged{before: doc, after: after})
-	w.Consumer = c.name
-	if err == nil && withKey {
-		w.KeyID = c.keyID
-		p.showKey(&w, key)
+	if err != nil {
+		return outcome{}, err
 	}
-	return w, err
+	out := p.outcome(w)
+	out.Consumer = c.name
+	if withKey {
+		out.KeyID = c.keyID
+		p.showKey(&out, key)
+	}
+	return out, nil
 }
 
 // showKey shows a new key, the only time it is shown anywhere. A dry run stored no digest, so it has no key to show.
-func (p *program) showKey(w *written, key string) {
+func (p *program) showKey(out *outcome, key string) {
 	if p.dryRun {
 		return
 	}
-	w.Key = key
+	out.Key = key
 	p.say("\nThe new key, shown only this once:\n\n  %s\n", key)
 }
 
@@ -132,11 +135,11 @@ func (p *program) consumersCreate() *cobra.Command {
 			if c.until, err = parseUntil(until, p.now()); err != nil {
 				return err
 			}
-			w, err := p.createConsumer(cmd.Context(), d, c, !noKey)
+			out, err := p.createConsumer(cmd.Context(), d, c, !noKey)
 			if err != nil {
 				return err
 			}
-			return p.print(w, func() {
+			return p.print(out, func() {
 				p.say("Next: nacos-mcp-proxy grants allow SERVICE --consumer %s", c.name)
 			})
 		}),
@@ -150,14 +153,15 @@ func (p *program) consumersCreate() *cobra.Command {
 }
 
 // editConsumer edits an existing consumer's document.
-func (p *program) editConsumer(ctx context.Context, d *documents, name string, change func(*document) error) (written, error) {
+func (p *program) editConsumer(ctx context.Context, d *documents, name string, change func(*document) error) (outcome, error) {
 	doc, err := p.consumer(ctx, d, name)
 	if err != nil {
-		return written{}, err
+		return outcome{}, err
 	}
 	w, err := p.edit(ctx, d, doc, change)
-	w.Consumer = name
-	return w, err
+	out := p.outcome(w)
+	out.Consumer = name
+	return out, err
 }
 
 func (p *program) consumer(ctx context.Context, d *documents, name string) (nacos.Document, error) {
@@ -175,7 +179,7 @@ func (p *program) consumer(ctx context.Context, d *documents, name string) (naco
 func (p *program) unknown(ctx context.Context, d *documents, group, what, name, create string) error {
 	hint := ""
 	if names, err := d.names(ctx, group); err == nil {
-		hint = spelling.DidYouMean(name, slices.Collect(maps.Keys(names)))
+		hint = spelling.DidYouMean(name, keysOf(names))
 	}
 	return fail(exitNotFound, "there is no %s %q%s; create it: nacos-mcp-proxy %s", what, name, hint, create)
 }
@@ -189,7 +193,7 @@ func (p *program) consumersSwitch(verb string, on bool) *cobra.Command {
 		Use: verb + " NAME", Short: short, Args: exactly("NAME"), ValidArgsFunction: p.completeNames(registry.GroupConsumers),
 		Example: "  nacos-mcp-proxy consumers " + verb + " alice",
 		RunE: p.run(func(cmd *cobra.Command, d *documents, args []string) error {
-			w, err := p.editConsumer(cmd.Context(), d, args[0], func(t *document) error {
+			out, err := p.editConsumer(cmd.Context(), d, args[0], func(t *document) error {
 				if have := text(t.root(), "enabled"); have == fmt.Sprint(on) || on && have == "" {
 					return nil
 				}
@@ -199,7 +203,7 @@ func (p *program) consumersSwitch(verb string, on bool) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.print(w, func() {})
+			return p.print(out, func() {})
 		}),
 	})
 }
@@ -220,8 +224,9 @@ of the same name. Nacos has no compare-and-set for deleting: an edit made at the
 			if err != nil {
 				return err
 			}
-			w.Consumer = args[0]
-			return p.print(w, func() {
+			out := p.outcome(w)
+			out.Consumer = args[0]
+			return p.print(out, func() {
 				p.say("Grants that name %s stay: nacos-mcp-proxy check lists them as warnings.", args[0])
 			})
 		}),
@@ -251,12 +256,7 @@ func (p *program) viewConsumer(doc nacos.Document) consumerView {
 	v := consumerView{Name: name, Document: doc.Key.String(), Keys: []keyView{}}
 	c, found := registry.ParseConsumer(doc.Key.DataID, doc.Content)
 	if c == nil {
-		for _, r := range found {
-			if !r.Warning {
-				v.Rejected = r.Error()
-				break
-			}
-		}
+		v.Rejected = firstRejection(found)
 		return v
 	}
 	v.Enabled, v.Description, v.Groups = c.Enabled, c.Description, c.Groups
@@ -295,7 +295,9 @@ func (p *program) consumersList() *cobra.Command {
 				views = append(views, p.viewConsumer(doc))
 			}
 			slices.SortFunc(views, func(a, b consumerView) int { return strings.Compare(a.Document, b.Document) })
-			return p.print(views, func() {
+			return p.print(struct {
+				Consumers []consumerView `json:"consumers"`
+			}{views}, func() {
 				if len(views) == 0 {
 					p.say("There are no consumers. Create one: nacos-mcp-proxy consumers create NAME")
 					return
@@ -369,7 +371,7 @@ func (p *program) keysAdd() *cobra.Command {
 				return err
 			}
 			var key string
-			w, err := p.editConsumer(cmd.Context(), d, args[0], func(t *document) error {
+			out, err := p.editConsumer(cmd.Context(), d, args[0], func(t *document) error {
 				keys, err := child(t.root(), "keys", yaml.SequenceNode)
 				if err != nil {
 					return err
@@ -390,9 +392,9 @@ func (p *program) keysAdd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			w.KeyID = id
-			p.showKey(&w, key)
-			return p.print(w, func() {})
+			out.KeyID = id
+			p.showKey(&out, key)
+			return p.print(out, func() {})
 		}),
 	}
 	cmd.Flags().StringVar(&id, "id", "", "`id` of the key; default: the consumer's name with a number")
@@ -406,7 +408,7 @@ func (p *program) keysRevoke() *cobra.Command {
 		ValidArgsFunction: p.completeKeys,
 		Example:           "  nacos-mcp-proxy consumers keys revoke alice laptop",
 		RunE: p.run(func(cmd *cobra.Command, d *documents, args []string) error {
-			w, err := p.editConsumer(cmd.Context(), d, args[0], func(t *document) error {
+			out, err := p.editConsumer(cmd.Context(), d, args[0], func(t *document) error {
 				keys := field(t.root(), "keys")
 				var ids []string
 				for i := 0; keys != nil && i < len(keys.Content); i++ {
@@ -422,8 +424,8 @@ func (p *program) keysRevoke() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			w.KeyID = args[1]
-			return p.print(w, func() {})
+			out.KeyID = args[1]
+			return p.print(out, func() {})
 		}),
 	})
 }

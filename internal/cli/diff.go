@@ -4,6 +4,11 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
 // change is a line of a difference: ' ' in both, '-' only before, '+' only after.
@@ -92,6 +97,40 @@ func diff(before, after string) string {
 		}
 	}
 	return b.String()
+}
+
+// difference is what is shown of a change of a document: of backends' credentials without their values and comments.
+func difference(key nacos.Key, before, after string) string {
+	if key.Group == registry.GroupCredentials {
+		before, after = withoutSecrets(before), withoutSecrets(after)
+	}
+	return diff(before, after)
+}
+
+// withoutSecrets gives a credentials document without its values, and without comments, in which people keep old ones.
+// Nothing is left of what is no such document.
+func withoutSecrets(text string) string {
+	var node yaml.Node
+	if yaml.Unmarshal([]byte(text), &node) != nil || len(node.Content) != 1 || node.Content[0].Kind != yaml.MappingNode {
+		return ""
+	}
+	var strip func(n *yaml.Node, secret bool)
+	strip = func(n *yaml.Node, secret bool) {
+		n.HeadComment, n.LineComment, n.FootComment = "", "", ""
+		for i, c := range n.Content {
+			field := n.Kind == yaml.MappingNode && i%2 == 0
+			strip(c, !field && (secret || n == node.Content[0] && n.Content[i-1].Value != "services" && n.Content[i-1].Value != "hosts"))
+		}
+		if secret && n.Kind != yaml.MappingNode {
+			*n = *scalar("••••")
+		}
+	}
+	strip(&node, false)
+	shown, err := encode(&node)
+	if err != nil {
+		return ""
+	}
+	return shown
 }
 
 func lines(s string) []string {

@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -100,18 +98,7 @@ func (p *program) editGrants(ctx context.Context, d *documents, service string, 
 	if exists {
 		return p.edit(ctx, d, doc, change)
 	}
-	tree, err := openDocument(doc.Key.DataID, grantsHeader+"auth: required\n")
-	if err != nil {
-		return written{}, err
-	}
-	if err := change(tree); err != nil {
-		return written{}, err
-	}
-	after, err := tree.String()
-	if err != nil {
-		return written{}, err
-	}
-	return p.write(ctx, d, unlessChanged{before: doc, after: after})
+	return p.create(ctx, d, doc, grantsHeader+"auth: required\n", change)
 }
 
 func (p *program) grantsAllow() *cobra.Command {
@@ -154,7 +141,7 @@ func (p *program) allow(ctx context.Context, d *documents, service string, who p
 	if !registry.ValidName(service) {
 		return fail(exitUsage, "%q is no valid name of a service: 1 to 128 letters, digits, '.', '_' and '-'", service)
 	}
-	var all []written
+	out := p.outcome()
 	if who.consumer != "" {
 		_, exists, err := d.named(ctx, registry.GroupConsumers, who.consumer)
 		if err != nil {
@@ -165,22 +152,21 @@ func (p *program) allow(ctx context.Context, d *documents, service string, who p
 		}
 		if !exists {
 			// First the consumer, then the grant: a grant that fails leaves a consumer who may do nothing.
-			w, err := p.createConsumer(ctx, d, newConsumer{name: who.consumer}, true)
-			if err != nil {
+			if out, err = p.createConsumer(ctx, d, newConsumer{name: who.consumer}, true); err != nil {
 				return err
 			}
-			all = append(all, w)
 		}
 	}
 	w, err := p.editGrants(ctx, d, service, func(t *document) error { return addGrant(t.root(), who, tools, until) })
 	if err != nil {
-		if len(all) > 0 && all[0].Key != "" && p.output == "json" {
-			_ = p.print(all, nil) // the key would be lost
+		if out.Key != "" && p.output == "json" {
+			_ = p.print(out, nil) // the key would be lost
 		}
 		return err
 	}
+	out.Documents = append(out.Documents, w)
 	p.adviseOnService(ctx, d, service)
-	return p.print(append(all, w), func() {
+	return p.print(out, func() {
 		if grants, _ := d.of(registry.GroupGrants).Get(ctx, nacos.Key{Group: registry.GroupGrants, DataID: service + ".yaml"}); !p.dryRun {
 			if g, _ := registry.ParseGrants(service+".yaml", grants.Content); g != nil && g.Auth == registry.AuthDisabled {
 				p.say("The status switch of %s is off, so anybody may call it, granted or not: nacos-mcp-proxy grants enable %s", service, service)
@@ -195,7 +181,7 @@ func (p *program) adviseOnService(ctx context.Context, d *documents, service str
 	if err != nil || names[service] {
 		return
 	}
-	p.note("warning: there is no service %q yet%s; the grants are kept for it", service, spelling.DidYouMean(service, slices.Collect(maps.Keys(names))))
+	p.note("warning: there is no service %q yet%s; the grants are kept for it", service, spelling.DidYouMean(service, keysOf(names)))
 }
 
 // addGrant adds who to the service level, or to that of each tool. A grant that is there gets the new end.
@@ -312,7 +298,7 @@ func (p *program) revoke(ctx context.Context, d *documents, service string, who 
 	if err != nil {
 		return err
 	}
-	return p.print(w, func() {
+	return p.print(p.outcome(w), func() {
 		if len(left) > 0 {
 			p.say("%s is still granted %s; --all takes that away too.", who, strings.Join(left, ", "))
 		}
@@ -421,7 +407,7 @@ func (p *program) grantsSwitch(verb, auth string) *cobra.Command {
 				return err
 			}
 			p.adviseOnService(cmd.Context(), d, args[0])
-			return p.print(w, func() {
+			return p.print(p.outcome(w), func() {
 				if auth == "disabled" {
 					p.say("Anybody who reaches the proxy may now call every tool of %s.", args[0])
 				}
@@ -481,12 +467,7 @@ func (p *program) viewGrants(v *grantsView, doc nacos.Document) {
 	g, found := registry.ParseGrants(doc.Key.DataID, doc.Content)
 	if g == nil {
 		v.Auth = "required"
-		for _, r := range found {
-			if !r.Warning {
-				v.Rejected = r.Error()
-				break
-			}
-		}
+		v.Rejected = firstRejection(found)
 		return
 	}
 	switch g.Auth {

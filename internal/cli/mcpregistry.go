@@ -16,7 +16,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/openapi"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
@@ -37,13 +36,15 @@ func (p *program) publishRegistry(cmd *cobra.Command, im *importing, content []b
 		return fail(exitFailed, "%w", err)
 	}
 	out := newImported(im, &r.Result)
-	if err := p.checkRegistry(im, r); err != nil {
-		return err
-	}
-	out.written = written{Document: "the Nacos MCP registry: " + im.name + " " + im.version, Action: "none", DryRun: p.dryRun}
+	entry := written{Document: "the Nacos MCP registry: " + im.name + " " + im.version, Action: "none"}
 	if p.dryRun {
-		out.Content = string(r.ToolSpecification)
+		in := proposal{after: registryDocuments(im, r), unread: map[string]bool{registry.GroupCredentials: true}}
+		if err := p.admitRegistry(ctx, &documents{}, in, out, r); err != nil {
+			return err
+		}
+		out.outcome, out.Content = p.outcome(entry), string(r.ToolSpecification)
 		p.sayImport(p.note, out)
+		p.adviseOnWanted(out.wanted(), func(string) advice { return advice{endpointHosts(r.EndpointSpecification), out.comments()} })
 		return p.print(out, func() { p.say("%s\n%s\n%s", r.ServerSpecification, r.EndpointSpecification, r.ToolSpecification) })
 	}
 	docs, err := p.source(cmd)
@@ -63,15 +64,22 @@ func (p *program) publishRegistry(cmd *cobra.Command, im *importing, content []b
 		return fail(exitFailed, "%s has the same name and would be served instead: remove it first (services remove %s)", own.Key, im.name)
 	}
 	p.sayImport(p.say, out)
-	if out.Action, err = postRegistry(ctx, api, docs.config.Nacos.Namespace, im, r); err != nil {
+	in, err := proposeRegistry(ctx, docs, im, r)
+	if err != nil {
+		return err
+	}
+	if err := p.admitRegistry(ctx, docs, in, out, r); err != nil {
+		return err
+	}
+	if entry.Action, err = postRegistry(ctx, api, docs.config.Nacos.Namespace, im, r); err != nil {
 		return err
 	}
 	if err := p.onlyEndpoint(ctx, api, docs.config.Nacos.Namespace, im, r.EndpointSpecification); err != nil {
 		return err
 	}
+	out.outcome = p.outcome(entry)
 	return p.print(out, func() {
-		p.say("%s: %s, as %s; the Nacos console shows it under MCP", im.name, out.Action, im.version)
-		p.adviseOnCredentials(ctx, docs, endpointHost(r.EndpointSpecification), out)
+		p.say("%s: %s, as %s; the Nacos console shows it under MCP", im.name, entry.Action, im.version)
 		p.adviseOnAccess(ctx, docs, []unlessChanged{{before: own}})
 	})
 }
@@ -100,34 +108,56 @@ func postRegistry(ctx context.Context, api adminAPI, namespace string, im *impor
 	return "updated", nil
 }
 
-// checkRegistry refuses what `check` would reject once Nacos has stored it.
-func (p *program) checkRegistry(im *importing, r *openapi.RegistryResult) error {
+// registryDocuments are the documents that Nacos will make of an entry, as far as the proxy's judgement depends on them.
+func registryDocuments(im *importing, r *openapi.RegistryResult) []nacos.Change {
 	const id = "00000000-0000-0000-0000-000000000000"
 	manifest := fmt.Sprintf(`{"id":%q,"name":%q,"protocol":"http","enabled":true,"latestPublishedVersion":%q,"versionDetails":[{"version":%q}]}`, id, im.name, im.version, im.version)
-	spec := fmt.Sprintf(`{"id":%q,"name":%q,"protocol":"http","enabled":true,"versionDetail":{"version":%q},`+
-		`"remoteServerConfig":{"serviceRef":{"namespaceId":"public","groupName":"mcp-endpoints","serviceName":"x","transportProtocol":"http"}}}`, id, im.name, im.version)
-	m, found := registry.ParseManifest(id+"-mcp-versions.json", []byte(manifest))
-	s, more := registry.ParseSpec(id+"-"+im.version+"-mcp-server.json", []byte(spec))
-	found = append(found, more...)
-	t, more := registry.ParseTools(id+"-"+im.version+"-mcp-tools.json", r.ToolSpecification)
-	found = append(found, more...)
-	if m != nil && s != nil && t != nil {
-		def, more := registry.Assemble(m, im.version, s, t)
-		found = append(found, more...)
-		if def != nil {
-			_, more = convert.Compile(def, convert.Options{})
-			found = append(found, more...)
+	spec := fmt.Sprintf(`{"id":%q,"name":%q,"protocol":"http","enabled":true,"versionDetail":{"version":%q},"toolsDescriptionRef":"%s-%s-mcp-tools.json",`+
+		`"remoteServerConfig":{"serviceRef":{"namespaceId":"public","groupName":"mcp-endpoints","serviceName":"x","transportProtocol":"http"}}}`, id, im.name, im.version, id, im.version)
+	var all []nacos.Change
+	for _, doc := range []struct{ group, dataID, content string }{
+		{registry.GroupTools, id + "-" + im.version + "-mcp-tools.json", string(r.ToolSpecification)},
+		{registry.GroupSpecs, id + "-" + im.version + "-mcp-server.json", spec},
+		{registry.GroupManifests, id + "-mcp-versions.json", manifest},
+	} {
+		all = append(all, nacos.Change{Key: nacos.Key{Group: doc.group, DataID: doc.dataID}, Content: []byte(doc.content), MD5: md5Of(doc.content)})
+	}
+	return all
+}
+
+// proposeRegistry reads what has a say in whether an entry would be accepted.
+func proposeRegistry(ctx context.Context, d *documents, im *importing, r *openapi.RegistryResult) (proposal, error) {
+	in := proposal{after: registryDocuments(im, r), unread: map[string]bool{}}
+	groups := map[string]bool{}
+	if err := in.addService(ctx, d, im.name, string(r.ToolSpecification), groups); err != nil {
+		return in, err
+	}
+	for group := range groups {
+		changes, err := d.changes(ctx, group, nil)
+		if err := in.read(group, changes, err); err != nil {
+			return in, err
 		}
 	}
-	bad := false
-	for _, f := range found {
-		bad = bad || !f.Warning
-		p.note("%s: %s", strings.TrimSpace(im.name+" "+f.Tool), f.Message)
+	return in, nil
+}
+
+// admitRegistry refuses what `check` would reject once Nacos has stored it.
+func (p *program) admitRegistry(ctx context.Context, d *documents, in proposal, out imported, r *openapi.RegistryResult) error {
+	v, err := p.judge(ctx, d, in)
+	if err != nil {
+		return err
 	}
-	if bad {
-		return fail(exitFailed, "the proxy would reject this (see above); nothing was written")
+	for _, f := range v.warnings {
+		p.note("%s: %s", strings.TrimSpace(out.Service+" "+f.Tool), f.Message)
 	}
-	return nil
+	for i := range v.rejections { // the names under which Nacos will store them are not known yet
+		v.rejections[i].Group, v.rejections[i].DataID, v.rejections[i].Line = "the Nacos MCP registry", out.Service, 0
+	}
+	if p.noteAll(v.rejections); len(v.rejections) == 0 {
+		return nil
+	}
+	p.adviseOnWanted(v.wanted, func(string) advice { return advice{endpointHosts(r.EndpointSpecification), out.comments()} })
+	return fail(exitFailed, "the proxy would reject this (see above); nothing was written")
 }
 
 // endpointGroup is where Nacos keeps the addresses that were entered directly.

@@ -43,7 +43,7 @@ func TestCommandsOnNacos(t *testing.T) {
 	if out := run("services list"); !strings.Contains(out, "petstore  http") {
 		t.Errorf("got\n%s", out)
 	}
-	if out := run("check"); !strings.Contains(out, "4 documents, 1 service: 0 rejections, 0 warnings") {
+	if out := run("check"); !strings.Contains(out, "4 documents, 1 service: 0 documents and 0 tools rejected, 0 warnings") {
 		t.Errorf("got\n%s", out)
 	}
 	run("consumers delete alice")

@@ -4,7 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/url"
+	"net"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -60,7 +61,7 @@ func (im *importing) check(c *cobra.Command, files []string) error {
 
 // imported is what an import says in JSON.
 type imported struct {
-	written
+	outcome
 	Service     string               `json:"service"`
 	Title       string               `json:"title,omitempty"`
 	Operations  int                  `json:"operations"`
@@ -114,7 +115,7 @@ func (p *program) publishOpenAPI(cmd *cobra.Command, im *importing) error {
 	out := newImported(im, r)
 	key := nacos.Key{Group: registry.GroupServices, DataID: im.name + extensions[0]}
 	if p.dryRun {
-		return p.showImport(key, out, r)
+		return p.showImport(ctx, key, out, r)
 	}
 	docs, err := p.source(cmd)
 	if err != nil {
@@ -129,25 +130,35 @@ func (p *program) publishOpenAPI(cmd *cobra.Command, im *importing) error {
 		return fail(exitFailed, "%s exists already and would compete with %s: remove it first (services remove %s)", doc.Key, key.DataID, im.name)
 	}
 	p.sayImport(p.say, out)
-	e := unlessChanged{before: doc, exists: exists, after: string(r.Document), brief: true}
-	if out.written, err = p.write(ctx, docs, e); err != nil {
+	e := unlessChanged{before: doc, exists: exists, after: string(r.Document), brief: true, credentials: out.comments()}
+	w, err := p.write(ctx, docs, e)
+	if err != nil {
 		return err
 	}
+	out.outcome = p.outcome(w)
 	return p.print(out, func() {
-		p.adviseOnCredentials(ctx, docs, backendHost(im.name, r.Document), out)
 		p.adviseOnAccess(ctx, docs, []unlessChanged{e})
 	})
 }
 
 // showImport prints a document that is not written; what there is to say of it goes beside it, so that it can be redirected.
-func (p *program) showImport(key nacos.Key, out imported, r *openapi.Result) error {
-	bad := false
-	for _, f := range validate(key, r.Document) {
-		bad = bad || !f.Warning
-		p.note("%s", f.Error())
+// Without a source nothing is known of credentials: they count as there, and are named.
+func (p *program) showImport(ctx context.Context, key nacos.Key, out imported, r *openapi.Result) error {
+	in := proposal{
+		after:  []nacos.Change{{Key: key, Content: r.Document, MD5: md5Of(string(r.Document))}},
+		unread: map[string]bool{registry.GroupCredentials: true},
 	}
-	out.written, out.Content = written{Document: key.String(), Action: "none", DryRun: true}, string(r.Document)
+	alone, err := p.overlay(ctx, &documents{}, in, in.after, p.progress())
+	if err != nil {
+		return err
+	}
+	defer alone.Close()
+	found := alone.findings()
+	p.noteAll(found)
+	bad := slices.ContainsFunc(found, func(f finding) bool { return !f.Warning })
+	out.outcome, out.Content = p.outcome(written{Document: key.String(), Action: "none"}), string(r.Document)
 	p.sayImport(p.note, out)
+	p.adviseOnWanted(out.wanted(), func(string) advice { return advice{backendHosts(key.DataID, r.Document), out.comments()} })
 	if err := p.print(out, func() { fmt.Fprint(p.out, out.Content) }); err != nil {
 		return err
 	}
@@ -155,6 +166,24 @@ func (p *program) showImport(key nacos.Key, out imported, r *openapi.Result) err
 		return fail(exitFailed, "the proxy would reject this (see above)")
 	}
 	return nil
+}
+
+// wanted are the credentials that an import refers to.
+func (out imported) wanted() []want {
+	var all []want
+	for _, c := range out.Credentials {
+		all = append(all, want{out.Service, out.Service, c.Name})
+	}
+	return all
+}
+
+// comments say of each credential what it is.
+func (out imported) comments() map[string]string {
+	all := map[string]string{}
+	for _, c := range out.Credentials {
+		all[c.Name] = c.Description
+	}
+	return all
 }
 
 // sayImport tells what was converted and what was not.
@@ -177,58 +206,16 @@ func (p *program) sayImport(say func(string, ...any), out imported) {
 	}
 }
 
-// adviseOnCredentials says which document the backend's credentials belong into, unless it is there.
-func (p *program) adviseOnCredentials(ctx context.Context, d *documents, host string, out imported) {
-	if len(out.Credentials) == 0 {
-		return
+// endpointHosts is the host of an endpoint that Nacos is given directly.
+func endpointHosts(endpoint []byte) []string {
+	var e struct {
+		Data struct{ Address, Port string }
 	}
-	held := map[string]string{}
-	doc, exists, err := d.named(ctx, registry.GroupCredentials, out.Service)
-	if err == nil && exists {
-		if c, _ := registry.ParseCredentials(doc.Key.DataID, doc.Content); c != nil {
-			held = c.Values
-		}
-	}
-	var missing []importedCredential
-	for _, c := range out.Credentials {
-		if _, ok := held[c.Name]; !ok {
-			missing = append(missing, c)
-		}
-	}
-	if len(missing) == 0 {
-		return
-	}
-	if exists {
-		p.say("The backend wants credentials: add to %s under values", doc.Key)
-	} else {
-		p.say("The backend wants credentials: create %s with", doc.Key)
-		p.say("  services: [%s]", out.Service)
-		p.say("  hosts: [%s]", host)
-		p.say("  values:")
-	}
-	for _, c := range missing {
-		p.say("    %s: …  # %s", c.Name, c.Description)
-	}
-}
-
-// backendHost is where a service document sends its calls, as credentials name it.
-func backendHost(name string, document []byte) string {
-	if def, _ := registry.ParseService(name+extensions[0], document); def != nil {
-		if u, err := url.Parse(def.Backend.URL); err == nil {
-			return u.Host
-		}
-	}
-	return "…"
-}
-
-// endpointHost is the same of an endpoint that Nacos is given directly.
-func endpointHost(endpoint []byte) string {
-	var e struct{ Data struct{ Address string } }
 	if json.Unmarshal(endpoint, &e) != nil || e.Data.Address == "" {
-		return "…"
+		return nil
 	}
-	if strings.Contains(e.Data.Address, ":") {
-		return "'[" + e.Data.Address + "]'"
+	if e.Data.Port == "" || e.Data.Port == "443" || e.Data.Port == "80" {
+		return []string{strings.TrimSuffix(net.JoinHostPort(e.Data.Address, ""), ":")}
 	}
-	return e.Data.Address
+	return []string{net.JoinHostPort(e.Data.Address, e.Data.Port)}
 }

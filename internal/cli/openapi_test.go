@@ -41,6 +41,8 @@ paths:
       responses: {"200": {description: ok}}
 `
 
+const bookKey = "services: [books]\nhosts: [books.example.com, 127.0.0.1]\nvalues: {key: s3cret-of-books}\n"
+
 const bookID = "id: {name: id, in: path, required: true, schema: {type: integer}}\n"
 
 // books writes the description and what it refers to, and gives its path.
@@ -59,32 +61,35 @@ func books(t *testing.T) string {
 // Seen red with the notes, the credentials or the upstream's flag not handed on.
 func TestPublishOpenAPITellsWhatBecameOfIt(t *testing.T) {
 	s := newShell(t)
-	out := s.must("services", "publish", "--openapi", books(t), "--name", "books", "--upstream", "http://127.0.0.1:9/v1")
+	publish := []string{"services", "publish", "--openapi", books(t), "--name", "books", "--upstream", "http://127.0.0.1:9/v1"}
+	s.fails(exitFailed, `: there is no such credential, or its document does not list this service
+These credentials are to be stored first; each secret is asked for, or read from standard input. Or write them
+in the Nacos console, group proxy-credentials. Then run this again.
+  nacos-mcp-proxy credentials set books key --service books --host 127.0.0.1:9  # API key, sent in the header X-Key
+nacos-mcp-proxy: proxy-services/books.yaml would be rejected (see above); nothing was written
+`, publish...)
+	s.in = "s3cret-of-books\n"
+	s.must("credentials", "set", "books", "key", "--service", "books", "--host", "127.0.0.1:9")
+	out := s.must(publish...)
 	want := `Books: 1 of 2 operations converted to tools
 Not converted:
   POST /covers: it needs a body of type multipart/form-data, which arguments cannot fill
 proxy-services/books.yaml: created
-The backend wants credentials: create proxy-credentials/books.yaml with
-  services: [books]
-  hosts: [127.0.0.1:9]
-  values:
-    key: …  # API key, sent in the header X-Key
 Nobody may call books yet: nacos-mcp-proxy grants allow books --consumer NAME --create
 `
 	if diff := cmp.Diff(want, out); diff != "" {
 		t.Errorf("output (-want +got):\n%s", diff)
 	}
-	s.put("proxy-credentials/books.yaml", "services: [books]\nhosts: ['127.0.0.1:9']\nvalues: {key: s3cret-of-books}\n")
-	if out := s.must("check"); !strings.Contains(out, "1 service: 0 rejections, 0 warnings") {
+	if out := s.must("check"); !strings.Contains(out, "1 service: 0 documents and 0 tools rejected, 0 warnings") {
 		t.Errorf("check of what was published:\n%s", out)
 	}
 	if out := s.must("call", "books", "getBook", "id=7", "--dry-run"); out != "GET http://127.0.0.1:9/v1/books/7\nX-Key: ***\n" {
 		t.Errorf("preview: %q", out)
 	}
 
-	// Published again, with an edit of the description: what changes is shown, and credentials that are there are not asked for.
+	// Published again, for another backend: what changes is shown, and credentials that are there are not asked for.
 	out = s.must("services", "publish", "--openapi", books(t), "--name", "books", "--upstream", "http://127.0.0.1:9/v2")
-	if !strings.Contains(out, "+   url: http://127.0.0.1:9/v2") || strings.Contains(out, "credentials") {
+	if !strings.Contains(out, "+   url: http://127.0.0.1:9/v2") || strings.Contains(out+s.err, "credentials set") {
 		t.Errorf("published again:\n%s", out)
 	}
 }
@@ -157,6 +162,7 @@ func TestPublishOpenAPIFollowsReferencesOnlyWhereTheyMayLead(t *testing.T) {
 	}
 	t.Run("of a description on the web", func(t *testing.T) {
 		s := newShell(t)
+		s.put("proxy-credentials/books.yaml", bookKey)
 		s.must("services", "publish", "--openapi", server.URL+"/api/books.yaml", "--name", "books")
 		if !strings.Contains(s.get("proxy-services/books.yaml"), "url: '/books/{id}'") {
 			t.Error("the relative reference was not followed")
@@ -224,6 +230,7 @@ func TestPublishOpenAPIRefuses(t *testing.T) {
 // Seen red with expect set to nacos.AnyMD5.
 func TestPublishOpenAPILosesNobodysEdit(t *testing.T) {
 	s := newShell(t)
+	s.put("proxy-credentials/books.yaml", bookKey)
 	s.must("services", "publish", "--openapi", books(t), "--name", "books")
 	key := nacos.Key{Group: registry.GroupServices, DataID: "books.yaml"}
 	s.open = func(ctx context.Context, cfg config.Config, log *slog.Logger) (*documents, error) {
@@ -250,6 +257,7 @@ func (f fakeAdmin) Admin(context.Context, string, string, url.Values, url.Values
 // Seen red with the error swallowed.
 func TestPublishRegistryReportsWhatNacosSays(t *testing.T) {
 	s := newShell(t)
+	s.put("proxy-credentials/books.yaml", bookKey)
 	s.open = func(ctx context.Context, cfg config.Config, log *slog.Logger) (*documents, error) {
 		d, err := openSources(ctx, cfg, log)
 		if err == nil {

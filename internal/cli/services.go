@@ -44,7 +44,9 @@ func (p *program) servicesList() *cobra.Command {
 			}
 			defer s.Close()
 			all := s.ServiceStatuses()
-			return p.print(all, func() {
+			return p.print(struct {
+				Services []catalog.ServiceStatus `json:"services"`
+			}{all}, func() {
 				if len(all) == 0 {
 					p.say("There are no services. Publish one: nacos-mcp-proxy services publish FILE")
 					return
@@ -166,15 +168,22 @@ listed. With --dry-run as well, the document alone goes to standard output, to b
 			if err != nil {
 				return err
 			}
-			all := []written{}
+			warnings, err := p.admit(cmd.Context(), d, edits...)
+			if err != nil {
+				return err
+			}
+			out := p.outcome()
 			for _, e := range edits {
-				w, err := p.write(cmd.Context(), d, e)
+				w, err := p.put(cmd.Context(), d, e, warnings[e.before.Key])
 				if err != nil {
+					if len(out.Documents) > 0 && p.output == "json" {
+						_ = p.print(out, nil) // those are written
+					}
 					return err
 				}
-				all = append(all, w)
+				out.Documents = append(out.Documents, w)
 			}
-			return p.print(all, func() { p.adviseOnAccess(cmd.Context(), d, edits) })
+			return p.print(out, func() { p.adviseOnAccess(cmd.Context(), d, edits) })
 		},
 	}
 	cmd.Flags().StringVar(&im.name, "name", "", "`name` of the service; default: the file's")
@@ -182,10 +191,9 @@ listed. With --dry-run as well, the document alone goes to standard output, to b
 	return p.writing(cmd)
 }
 
-// readServices reads and validates every file before the first is written.
+// readServices reads every file before the first is written.
 func (p *program) readServices(ctx context.Context, d *documents, files []string, name string) ([]unlessChanged, error) {
 	var edits []unlessChanged
-	bad := false
 	for _, file := range files {
 		content, dataID, err := p.readService(file, name)
 		if err != nil {
@@ -203,16 +211,7 @@ func (p *program) readServices(ctx context.Context, d *documents, files []string
 			return nil, fail(exitFailed, "%s exists already and would compete with %s: remove it first (services remove %s)", doc.Key, dataID, service)
 		}
 		doc.Key.DataID = dataID
-		for _, r := range validate(doc.Key, content) {
-			if !r.Warning {
-				bad = true
-				p.note("%s", r.Error())
-			}
-		}
 		edits = append(edits, unlessChanged{before: doc, exists: exists, after: string(content)})
-	}
-	if bad {
-		return nil, fail(exitFailed, "the proxy would reject this (see above); nothing was written")
 	}
 	return edits, nil
 }
@@ -274,7 +273,7 @@ no compare-and-set for deleting: an edit made at the same moment is removed too.
 			if err != nil {
 				return err
 			}
-			return p.print(w, func() {
+			return p.print(p.outcome(w), func() {
 				if grants, exists, err := d.named(cmd.Context(), registry.GroupGrants, args[0]); err == nil && exists {
 					p.say("Its grants stay in %s.", grants.Key)
 				}

@@ -107,33 +107,48 @@ func (p *program) sayStatus(s admin.Status) {
 	for _, problem := range s.Source.Problems {
 		p.say("  %s", problem)
 	}
-	rejected := 0
-	for _, d := range s.Documents {
-		if d.State == catalog.Rejected {
-			rejected++
-			if rejected == 1 {
-				p.say("Rejected:")
-			}
-			line := ""
-			if d.Line > 0 {
-				line = fmt.Sprintf(":%d", d.Line)
-			}
-			force := "nothing of it is in force"
-			if d.InForce != "" {
-				force = "the version before is in force"
-			}
-			p.say("  %s/%s%s: %s (since %s; %s)", d.Group, d.DataID, line, d.Error, d.Since.UTC().Format(time.RFC3339), force)
-		}
-	}
+	p.sayRejected(s.Documents)
 	off := 0
 	for _, v := range s.Services {
 		if v.NotServed != "" {
 			off++
 		}
 	}
-	p.say("%s, %s, %s not served, %s, %s rejected", plural(len(s.Documents), "document"), plural(len(s.Services), "service"), fmt.Sprint(off),
-		plural(len(s.Consumers), "consumer"), fmt.Sprint(rejected))
+	p.say("%s, %s, %d not served, %s: %s", plural(len(s.Documents), "document"), plural(len(s.Services), "service"), off,
+		plural(len(s.Consumers), "consumer"), rejectedCount(s.Rejected))
 	if s.Pending > 0 {
 		p.say("%s still to validate", plural(s.Pending, "service"))
+	}
+}
+
+// sayRejected lists documents that are rejected, and tools.
+func (p *program) sayRejected(all []catalog.DocumentStatus) {
+	head := "Rejected:"
+	say := func(line string) {
+		if head != "" {
+			p.say("%s", head)
+			head = ""
+		}
+		p.say("  %s", line)
+	}
+	for _, d := range all {
+		since := d.Since.UTC().Format(time.RFC3339)
+		if d.State == catalog.Rejected {
+			force := "nothing of it is in force"
+			switch d.InForce {
+			case "":
+			case d.MD5:
+				force = "the rest of it is in force"
+			default:
+				force = "the version before is in force"
+			}
+			say(fmt.Sprintf("%s (since %s; %s)", finding{Group: d.Group, DataID: d.DataID, Line: d.Line, Message: d.Error}, since, force))
+			continue
+		}
+		for _, f := range d.Faults {
+			if f.Tool != "" && !f.Warning {
+				say(fmt.Sprintf("%s (since %s; the other tools are in force)", finding{d.Group, d.DataID, f.Line, f.Tool, f.Field, f.Message, false}, since))
+			}
+		}
 	}
 }

@@ -22,6 +22,7 @@ type survey struct {
 	*catalog.Catalog
 	documents int
 	grants    []nacos.Change
+	wanted    *wanted
 }
 
 // groupsOf are the groups that the proxy reads.
@@ -38,21 +39,41 @@ func groupsOf(cfg config.Config) []string {
 
 // take reads every document of these groups into a catalog of its own. Close it.
 func (p *program) take(ctx context.Context, d *documents, groups []string) (*survey, error) {
-	cfg := d.config
 	report := p.progress()
 	defer report.end()
 	var all []nacos.Change
 	for _, g := range groups {
-		docs, err := d.group(ctx, g, report.read)
+		changes, err := d.changes(ctx, g, report.read)
 		if err != nil {
 			return nil, err
 		}
-		// In the order of their names, so that which of two consumers with the same key is the newcomer stays the same.
-		slices.SortFunc(docs, func(a, b nacos.Document) int { return strings.Compare(a.Key.DataID, b.Key.DataID) })
-		for _, doc := range docs {
-			all = append(all, nacos.Change{Key: doc.Key, Content: doc.Content, MD5: doc.MD5})
-		}
+		all = append(all, changes...)
 	}
+	return overlook(ctx, d.config, all, nil, report)
+}
+
+// changes reads all documents of a group as the catalog takes them in: in the order of their names, so that which of
+// two consumers with the same key is the newcomer stays the same.
+func (d *documents) changes(ctx context.Context, group string, read func()) ([]nacos.Change, error) {
+	docs, err := d.group(ctx, group, read)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(docs, func(a, b nacos.Document) int { return strings.Compare(a.Key.DataID, b.Key.DataID) })
+	var all []nacos.Change
+	for _, doc := range docs {
+		all = append(all, changeOf(doc))
+	}
+	return all, nil
+}
+
+func changeOf(doc nacos.Document) nacos.Change {
+	return nacos.Change{Key: doc.Key, Content: doc.Content, MD5: doc.MD5}
+}
+
+// overlook has the proxy's own catalog take these documents in. Credentials in groups that could not be read count as
+// there. Close it.
+func overlook(ctx context.Context, cfg config.Config, all []nacos.Change, unread map[string]bool, report *progress) (*survey, error) {
 	var grants []nacos.Change
 	kept := make([]catalog.Kept, 0, len(all))
 	for _, c := range all {
@@ -61,11 +82,13 @@ func (p *program) take(ctx context.Context, d *documents, groups []string) (*sur
 			grants = append(grants, c)
 		}
 	}
-	c, err := catalog.New(catalog.Options{
+	s := &survey{documents: len(all), grants: grants, wanted: &wanted{}}
+	var err error
+	s.Catalog, err = catalog.New(catalog.Options{
 		Services:    1,
 		DefaultOpen: cfg.Access.Default == registry.AuthDisabled,
-		Convert: func(s convert.Secrets) convert.Options {
-			return convert.Options{Secrets: s, ForwardHeaders: cfg.Upstream.ForwardHeaders}
+		Convert: func(known convert.Secrets) convert.Options {
+			return convert.Options{Secrets: noting{known, s.wanted, unread}, ForwardHeaders: cfg.Upstream.ForwardHeaders}
 		},
 		ForwardHeaders:   cfg.Upstream.ForwardHeaders,
 		CredentialGroups: cfg.Credentials.Groups,
@@ -76,34 +99,77 @@ func (p *program) take(ctx context.Context, d *documents, groups []string) (*sur
 	if err != nil {
 		return nil, err
 	}
-	s := &survey{Catalog: c, documents: len(all), grants: grants}
 	if err := s.settle(ctx, report); err != nil {
-		c.Close()
+		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
 // settle waits until every definition was validated and what was found is in the index: validation runs beside the
-// catalog's writer, which takes results in every 50 ms.
+// catalog's writer.
 func (s *survey) settle(ctx context.Context, report *progress) error {
-	const quiet = 4
-	serial, same := s.Index().Serial(), 0
-	for same < quiet {
+	for !s.Validated() {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(30 * time.Millisecond):
+		case <-time.After(5 * time.Millisecond):
 		}
-		pending := s.Pending()
-		report.validating(pending)
-		if now := s.Index().Serial(); pending > 0 || now != serial {
-			serial, same = now, 0
-			continue
-		}
-		same++
+		report.validating(s.Pending())
 	}
 	return nil
+}
+
+// wanted are references to credentials that do not resolve.
+type wanted struct {
+	mu   sync.Mutex
+	list []want
+}
+
+type want struct{ service, document, value string }
+
+func (w *wanted) add(service, ref string) {
+	document, value, ok := strings.Cut(strings.TrimPrefix(ref, "credential:"), "/")
+	if !ok || !strings.HasPrefix(ref, "credential:") {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if one := (want{service, trimExtension(document), value}); !slices.Contains(w.list, one) {
+		w.list = append(w.list, one)
+	}
+}
+
+func trimExtension(dataID string) string {
+	if name, ok := registry.NameOf(dataID); ok {
+		return name
+	}
+	return dataID
+}
+
+// noting passes the look-up of credentials on and notes what is wanted and not there.
+type noting struct {
+	convert.Secrets
+	wanted *wanted
+	unread map[string]bool // groups that could not be read
+}
+
+func (n noting) Lookup(service, ref string) (convert.Secret, error) {
+	s, err := n.Secrets.Lookup(service, ref)
+	if err == nil {
+		return s, nil
+	}
+	group := registry.GroupCredentials
+	if dataID, ok := strings.CutPrefix(ref, "nacos."); ok {
+		_, group, _ = strings.Cut(dataID, "/")
+	} else if !strings.HasPrefix(ref, "credential:") {
+		return s, err
+	}
+	if n.unread[group] {
+		return convert.Secret{Value: "unread"}, nil
+	}
+	n.wanted.add(service, ref)
+	return s, err
 }
 
 // finding is one thing that `check` says.

@@ -6,21 +6,29 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
-// written is what a writing command says in JSON.
+// outcome is what a writing command says in JSON: always one object, however many documents it wrote.
+type outcome struct {
+	Documents []written `json:"documents"`
+	DryRun    bool      `json:"dryRun,omitempty"`
+	Consumer  string    `json:"consumer,omitempty"`
+	KeyID     string    `json:"keyId,omitempty"`
+	Key       string    `json:"key,omitempty"` // a new one; shown here and never again
+}
+
+// written is what became of one document.
 type written struct {
 	Document string   `json:"document"`
-	Action   string   `json:"action"` // created, updated, removed or unchanged
-	DryRun   bool     `json:"dryRun,omitempty"`
+	Action   string   `json:"action"` // created, updated, removed, unchanged, or none where a dry run shows an import
 	MD5      string   `json:"md5,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
-	Consumer string   `json:"consumer,omitempty"`
-	KeyID    string   `json:"keyId,omitempty"`
-	Key      string   `json:"key,omitempty"` // a new one; shown here and never again
+}
+
+func (p *program) outcome(all ...written) outcome {
+	return outcome{Documents: all, DryRun: p.dryRun}
 }
 
 // unlessChanged is an edit of one document: what it was when it was read, and what it is to be.
@@ -29,40 +37,41 @@ type unlessChanged struct {
 	exists bool
 	after  string
 	brief  bool // a new document is not shown: nobody wrote it by hand
+
+	credentials map[string]string // what is known of those that it needs, by name
 }
 
-// write validates and writes an edit, shows what changes, and fails where somebody else was faster.
+// write writes an edit that the proxy would take, shows what changes, and fails where somebody else was faster.
 func (p *program) write(ctx context.Context, d *documents, e unlessChanged) (written, error) {
+	if e.same() {
+		return p.put(ctx, d, e, nil)
+	}
+	warnings, err := p.admit(ctx, d, e)
+	if err != nil {
+		return written{}, err
+	}
+	return p.put(ctx, d, e, warnings[e.before.Key])
+}
+
+// same tells whether an edit changes nothing.
+func (e unlessChanged) same() bool { return e.exists && string(e.before.Content) == e.after }
+
+// put writes an edit that was admitted.
+func (p *program) put(ctx context.Context, d *documents, e unlessChanged, warnings []string) (written, error) {
 	key := e.before.Key
-	w := written{Document: key.String(), Action: "updated", DryRun: p.dryRun}
+	w := written{Document: key.String(), Action: "updated", Warnings: warnings}
 	expect := e.before.MD5
 	if !e.exists {
 		w.Action, expect = "created", nacos.AbsentMD5
 	}
-	if e.exists && string(e.before.Content) == e.after {
+	if e.same() {
 		w.Action, w.MD5 = "unchanged", e.before.MD5
 		p.say("%s: nothing to change", key)
 		return w, nil
 	}
-	rejected := false
-	for _, r := range validate(key, []byte(e.after)) {
-		if r.Warning {
-			w.Warnings = append(w.Warnings, r.Error())
-			p.note("%s", r.Error())
-			continue
-		}
-		rejected = true
-		p.note("%s", r.Error())
-	}
-	if rejected {
-		if e.exists && rejectedAlready(e.before) {
-			return w, fail(exitFailed, "%s is rejected as it stands, before this edit: mend it first, in the console or a file; nothing was written", key)
-		}
-		return w, fail(exitFailed, "%s would be rejected (see above); nothing was written", key)
-	}
 	p.say("%s: %s", key, w.Action)
 	if e.exists || !e.brief {
-		p.say("%s", trimNewline(diff(string(e.before.Content), e.after)))
+		p.say("%s", trimNewline(difference(key, string(e.before.Content), e.after)))
 	}
 	if p.dryRun {
 		p.say("dry run: nothing was written")
@@ -101,50 +110,17 @@ func (p *program) conflict(ctx context.Context, d *documents, e unlessChanged) e
 	case !exists:
 		p.note("Now it does not exist any more.")
 	default:
-		p.note("What they changed:\n%s", trimNewline(diff(string(e.before.Content), string(theirs.Content))))
+		p.note("What they changed:\n%s", trimNewline(difference(key, string(e.before.Content), string(theirs.Content))))
 	}
-	p.note("What you want in place of theirs:\n%s", trimNewline(diff(string(theirs.Content), e.after)))
+	p.note("What you want in place of theirs:\n%s", trimNewline(difference(key, string(theirs.Content), e.after)))
 	return fail(exitConflict, "nothing was written: run the command again to apply it to their version, or with --force to overwrite theirs with yours")
-}
-
-// rejectedAlready tells whether a document was bad before somebody edits it.
-func rejectedAlready(doc nacos.Document) bool {
-	for _, r := range validate(doc.Key, doc.Content) {
-		if !r.Warning {
-			return true
-		}
-	}
-	return false
-}
-
-// validate finds what is wrong with one document by itself. `check` looks at documents together as well.
-func validate(key nacos.Key, content []byte) []registry.Rejection {
-	var found []registry.Rejection
-	switch key.Group {
-	case registry.GroupServices:
-		var def *registry.Definition
-		if def, found = registry.ParseService(key.DataID, content); def != nil && def.Kind.Converted() {
-			_, more := convert.Compile(def, convert.Options{})
-			found = append(found, more...)
-		}
-	case registry.GroupConsumers:
-		_, found = registry.ParseConsumer(key.DataID, content)
-	case registry.GroupGrants:
-		_, found = registry.ParseGrants(key.DataID, content)
-	case registry.GroupUpstreams:
-		_, found = registry.ParseUpstream(key.DataID, content)
-	}
-	for i := range found {
-		found[i].Group, found[i].DataID = key.Group, key.DataID
-	}
-	return found
 }
 
 // remove deletes a document.
 func (p *program) remove(ctx context.Context, d *documents, doc nacos.Document) (written, error) {
-	w := written{Document: doc.Key.String(), Action: "removed", DryRun: p.dryRun}
+	w := written{Document: doc.Key.String(), Action: "removed"}
 	p.say("%s: removed", doc.Key)
-	p.say("%s", trimNewline(diff(string(doc.Content), "")))
+	p.say("%s", trimNewline(difference(doc.Key, string(doc.Content), "")))
 	if p.dryRun {
 		p.say("dry run: nothing was written")
 		return w, nil
@@ -169,4 +145,30 @@ func (p *program) edit(ctx context.Context, d *documents, doc nacos.Document, ch
 		return written{}, fmt.Errorf("edit %s: %w", doc.Key, err)
 	}
 	return p.write(ctx, d, unlessChanged{before: doc, exists: true, after: after})
+}
+
+// create writes a new document: a template with the edit applied.
+func (p *program) create(ctx context.Context, d *documents, doc nacos.Document, template string, change func(*document) error) (written, error) {
+	tree, err := openDocument(doc.Key.DataID, template)
+	if err != nil {
+		return written{}, err
+	}
+	if err := change(tree); err != nil {
+		return written{}, err
+	}
+	after, err := tree.String()
+	if err != nil {
+		return written{}, err
+	}
+	return p.write(ctx, d, unlessChanged{before: doc, after: after})
+}
+
+// firstRejection is the first fault that is more than a warning.
+func firstRejection(found []registry.Rejection) string {
+	for _, r := range found {
+		if !r.Warning {
+			return r.Error()
+		}
+	}
+	return ""
 }
