@@ -94,6 +94,18 @@ func (s *Server) Namespace(t testing.TB) string {
 	return id
 }
 
+// KeptNamespace gives a namespace of this id, which stays: what a test once wrote there needs no writing again.
+func (s *Server) KeptNamespace(t testing.TB, id string) string {
+	t.Helper()
+	status, body, err := s.Admin(http.MethodPost, "/nacos/v3/admin/core/namespace", nil, url.Values{
+		"namespaceId": {id}, "customNamespaceId": {id}, "namespaceName": {id}, "namespaceDesc": {"made by a test, to be kept"},
+	})
+	if err != nil || status != http.StatusOK && !strings.Contains(string(body), "already exist") {
+		t.Fatalf("make namespace %s: HTTP %d %s %v", id, status, body, err)
+	}
+	return id
+}
+
 // NewUser makes a user who has one permission, e.g. "r" on "public:*:*", and gives its name and password. Nacos needs
 // up to 17 s to know of it; the call waits until login works.
 func (s *Server) NewUser(t testing.TB, permissions ...[2]string) (name, password string) {
