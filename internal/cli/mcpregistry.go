@@ -72,6 +72,9 @@ func (p *program) publishRegistry(cmd *cobra.Command, im *importing, content []b
 		return err
 	}
 	if entry.Action, err = postRegistry(ctx, api, docs.config.Nacos.Namespace, im, r); err != nil {
+		if errors.Is(err, nacos.ErrForbidden) {
+			err = fmt.Errorf("%w: user %q may not: grant it action rw on %s:*:ai/*", err, docs.config.Nacos.Username, docs.config.Nacos.Namespace)
+		}
 		return err
 	}
 	if err := p.onlyEndpoint(ctx, api, docs.config.Nacos.Namespace, im, r.EndpointSpecification); err != nil {
@@ -99,7 +102,7 @@ func postRegistry(ctx context.Context, api adminAPI, namespace string, im *impor
 		}
 		return "created", nil
 	case err != nil:
-		return "", fmt.Errorf("look %s up: %w", im.name, err)
+		return "", fmt.Errorf("look %s up in the Nacos MCP registry: %w", im.name, err)
 	}
 	form.Set("latest", "true")
 	if _, err := api.Admin(ctx, http.MethodPut, mcpPath, nil, form); err != nil {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
 func (p *program) servicesCommand() *cobra.Command {
@@ -238,6 +240,8 @@ func (p *program) adviseOnAccess(ctx context.Context, d *documents, edits []unle
 		service, _ := registry.NameOf(e.before.Key.DataID)
 		_, exists, err := d.named(ctx, registry.GroupGrants, service)
 		switch {
+		case errors.Is(err, nacos.ErrForbidden):
+			p.say("Ask those who own access: you may not read who may call %s.", service)
 		case err != nil || exists:
 		case d.config.Access.Default == registry.AuthDisabled:
 			p.say("Anybody may call %s, since it has no grants document and access.default is disabled: nacos-mcp-proxy grants enable %s", service, service)

@@ -45,7 +45,7 @@ func proxyRights(services, access string) [][2]string {
 
 // publisherRights are those of people who publish services.
 func publisherRights(services string) [][2]string {
-	rights := [][2]string{{"rw", services + ":*:naming/*"}}
+	rights := [][2]string{{"rw", services + ":*:naming/*"}, {"rw", services + ":*:ai/*"}}
 	for _, group := range []string{"mcp-server-versions", "mcp-server", "mcp-tools", "proxy-services", "proxy-upstreams"} {
 		rights = append(rights, [2]string{"rw", services + ":" + group + ":config/*"})
 	}
