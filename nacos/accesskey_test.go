@@ -107,22 +107,22 @@ func (s *signedServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte(`{"code":0,"data":{"totalCount":0,"pageItems":[]}}`))
 }
 
-// start listens on a pair of ports.
-func (s *signedServer) start(t *testing.T) string {
+// serveFake listens on a pair of ports, with what stands in for the HTTP API and for gRPC.
+func serveFake(t *testing.T, web http.Handler, requests nacosgrpc.RequestServer, streams nacosgrpc.BiRequestStreamServer) string {
 	t.Helper()
 	for range 50 {
-		web := httptest.NewServer(s)
-		at := web.Listener.Addr().(*net.TCPAddr)
+		s := httptest.NewServer(web)
+		at := s.Listener.Addr().(*net.TCPAddr)
 		l, err := net.Listen("tcp", (&net.TCPAddr{IP: at.IP, Port: at.Port + 1000}).String())
 		if err != nil {
-			web.Close()
+			s.Close()
 			continue
 		}
 		server := grpc.NewServer()
-		nacosgrpc.RegisterRequestServer(server, s)
-		nacosgrpc.RegisterBiRequestStreamServer(server, s)
+		nacosgrpc.RegisterRequestServer(server, requests)
+		nacosgrpc.RegisterBiRequestStreamServer(server, streams)
 		go func() { _ = server.Serve(l) }()
-		t.Cleanup(func() { server.Stop(); web.Close() })
+		t.Cleanup(func() { server.Stop(); s.Close() })
 		return at.String()
 	}
 	t.Fatal("no pair of free ports")
@@ -134,7 +134,7 @@ func (s *signedServer) start(t *testing.T) string {
 // all is refused. Seen red with the group left out of what is signed.
 func TestAccessKeySignsRequests(t *testing.T) {
 	s := &signedServer{secret: "very-secret", seen: map[string]bool{}}
-	addr := s.start(t)
+	addr := serveFake(t, s, s, s)
 	open := func(secret string) *nacos.Client {
 		c, err := nacos.Connect(t.Context(), nacos.Config{Addresses: []string{addr}, AccessKey: "ak", SecretKey: secret, Namespace: "n1"})
 		if err != nil {

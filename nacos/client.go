@@ -75,6 +75,7 @@ type Client struct {
 	closed   bool
 
 	lastContact atomic.Int64 // unix nanoseconds
+	generation  generation
 	closing     sync.WaitGroup
 }
 
@@ -213,7 +214,7 @@ func (c *Client) connectionChanged(up bool, address string, err error) {
 	}
 	c.problem("connection", "")
 	c.log.Debug("nacos connected", "address", address)
-	c.closing.Go(c.askVersion)
+	c.closing.Go(func() { c.learnGeneration(c.ctx) })
 	c.mu.Lock()
 	watches := slices.Collect(maps.Keys(c.watches))
 	c.mu.Unlock()

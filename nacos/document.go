@@ -134,8 +134,9 @@ func (c *Client) Get(ctx context.Context, key Key) (Document, error) {
 
 // query asks for a document once.
 func (c *Client) query(ctx context.Context, key Key) (Document, error) {
+	tenant := c.tenant(ctx)
 	resp, err := c.call(ctx, key.Group, func() rpc_request.IRequest {
-		return rpc_request.NewConfigQueryRequest(key.Group, key.DataID, c.cfg.Namespace)
+		return rpc_request.NewConfigQueryRequest(key.Group, key.DataID, tenant)
 	})
 	if err != nil {
 		return Document{}, err
@@ -184,9 +185,10 @@ func (c *Client) publish(ctx context.Context, doc Document, expect string) error
 		kind = typeOf(doc.Key.DataID)
 	}
 	md5 := digest(doc.Content)
+	tenant := c.tenant(ctx)
 	for attempt := 0; ; attempt++ {
 		resp, err := c.call(ctx, doc.Key.Group, func() rpc_request.IRequest {
-			r := rpc_request.NewConfigPublishRequest(doc.Key.Group, doc.Key.DataID, c.cfg.Namespace, string(doc.Content), expect)
+			r := rpc_request.NewConfigPublishRequest(doc.Key.Group, doc.Key.DataID, tenant, string(doc.Content), expect)
 			r.AdditionMap["type"] = kind // left out, Nacos makes it text
 			return r
 		})
@@ -231,8 +233,9 @@ func (c *Client) Remove(ctx context.Context, key Key) error {
 			return fmt.Errorf("remove %s: %w", key, err)
 		}
 	}
+	tenant := c.tenant(ctx)
 	resp, err := c.call(ctx, key.Group, func() rpc_request.IRequest {
-		return &rpc_request.ConfigRemoveRequest{ConfigRequest: rpc_request.NewConfigRequest(key.Group, key.DataID, c.cfg.Namespace)}
+		return &rpc_request.ConfigRemoveRequest{ConfigRequest: rpc_request.NewConfigRequest(key.Group, key.DataID, tenant)}
 	})
 	switch {
 	case errors.Is(err, ErrForbidden):

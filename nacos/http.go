@@ -1,7 +1,6 @@
 package nacos
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -194,27 +193,5 @@ func (c *Client) admin(ctx context.Context, r request) ([]byte, error) {
 			continue
 		}
 		return nil, fmt.Errorf("%s %s: %w", r.method, r.path, err)
-	}
-}
-
-// askVersion keeps the server's version for Status. Where it is not told, that does not matter.
-func (c *Client) askVersion() {
-	body, err := c.http.do(c.ctx, request{method: http.MethodGet, path: "/nacos/v3/admin/core/state", timeout: 3 * time.Second})
-	if err != nil {
-		body, err = c.http.do(c.ctx, request{method: http.MethodGet, path: "/nacos/v1/console/server/state", timeout: 3 * time.Second})
-	}
-	if err != nil {
-		return
-	}
-	var v3 struct{ Data struct{ Version string } }
-	var v1 struct{ Version string }
-	_ = json.NewDecoder(bytes.NewReader(body)).Decode(&v3)
-	_ = json.NewDecoder(bytes.NewReader(body)).Decode(&v1)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if v3.Data.Version != "" {
-		c.state.Server = v3.Data.Version
-	} else if v1.Version != "" {
-		c.state.Server = v1.Version
 	}
 }

@@ -33,13 +33,17 @@ func (c *Client) List(ctx context.Context, group string) ([]Entry, error) {
 
 // list also tells whether nothing was left out.
 func (c *Client) list(ctx context.Context, group string) (entries []Entry, complete bool, err error) {
+	if c.old(ctx) {
+		if entries, complete, err = c.listV1(ctx, group); !missing(err) {
+			return entries, complete, err
+		}
+	}
 	// configTags must stay out: a blank one joins another table.
 	body, err := c.admin(ctx, request{method: http.MethodGet, path: "/nacos/v3/admin/cs/config/list", group: group, query: url.Values{
 		"search": {"blur"}, "groupName": {group}, "dataId": {"*"}, "namespaceId": {c.cfg.Namespace},
 		"pageNo": {"1"}, "pageSize": {strconv.Itoa(pageSize)},
 	}})
-	var status *statusError
-	if errors.As(err, &status) && (status.status == http.StatusNotFound || status.status == http.StatusGone) {
+	if missing(err) {
 		return c.listV1(ctx, group)
 	}
 	if err != nil {

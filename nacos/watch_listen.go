@@ -185,7 +185,7 @@ func (w *watch) listenTo(group string, docs []*followed) {
 	w.mu.Lock()
 	generation := w.generation
 	for i, d := range docs {
-		contexts[i] = sdkmodel.ConfigListenContext{Group: group, DataId: d.key.DataID, Tenant: w.c.cfg.Namespace, Md5: d.md5}
+		contexts[i] = sdkmodel.ConfigListenContext{Group: group, DataId: d.key.DataID, Md5: d.md5}
 	}
 	w.mu.Unlock()
 	changed, err := w.c.listen(w.ctx, group, contexts, true)
@@ -229,9 +229,13 @@ func (w *watch) listenTo(group string, docs []*followed) {
 
 // listen sends one request and gives the documents that are not as their MD5 says.
 func (c *Client) listen(ctx context.Context, group string, contexts []sdkmodel.ConfigListenContext, on bool) (map[Key]bool, error) {
+	tenant := c.tenant(ctx)
+	for i := range contexts {
+		contexts[i].Tenant = tenant
+	}
 	resp, err := c.call(ctx, group, func() rpc_request.IRequest {
 		r := rpc_request.NewConfigBatchListenRequest(0)
-		r.Listen, r.ConfigListenContexts, r.Group, r.Tenant = on, contexts, group, c.cfg.Namespace
+		r.Listen, r.ConfigListenContexts, r.Group, r.Tenant = on, contexts, group, tenant
 		return r
 	})
 	if err == nil && !resp.IsSuccess() {
@@ -277,7 +281,7 @@ func (c *Client) stopListening(keys []Key) {
 	byGroup := make(map[string][]sdkmodel.ConfigListenContext)
 	for _, k := range keys {
 		if !slices.ContainsFunc(watches, func(w *watch) bool { return w.follows(k) }) {
-			byGroup[k.Group] = append(byGroup[k.Group], sdkmodel.ConfigListenContext{Group: k.Group, DataId: k.DataID, Tenant: c.cfg.Namespace})
+			byGroup[k.Group] = append(byGroup[k.Group], sdkmodel.ConfigListenContext{Group: k.Group, DataId: k.DataID})
 		}
 	}
 	for group, contexts := range byGroup {
@@ -300,6 +304,9 @@ func (w *watch) follows(k Key) bool {
 // wait for the next list, never needed: 2.x knows nothing of it, 3.x has 20 patterns for all its clients together
 // and says nothing of groups over 500 documents.
 func (w *watch) fuzzy() {
+	if !w.c.knowsFuzzy(w.ctx) {
+		return
+	}
 	for _, group := range w.cfg.Groups {
 		resp, err := w.c.call(w.ctx, group, func() rpc_request.IRequest {
 			return &fuzzyWatchRequest{
@@ -309,6 +316,7 @@ func (w *watch) fuzzy() {
 			}
 		})
 		if err != nil {
+			w.c.fuzzyFailed(err)
 			return
 		}
 		if !resp.IsSuccess() {
