@@ -73,6 +73,40 @@ func TestTLS(t *testing.T) {
 	})
 }
 
+// TestTLSOfNacosItself: the same with a Nacos that speaks TLS itself, on both ports and nothing else.
+func TestTLSOfNacosItself(t *testing.T) {
+	nacostest.NeedsMore(t)
+	dir := t.TempDir()
+	certificate(t, dir)
+	s := nacostest.Start(t, nacostest.Secure(dir))
+	secure := func(c *nacos.Config) { c.TLS = nacos.TLS{Enabled: true, CA: filepath.Join(dir, "ca.pem")} }
+	c, writer := connect(t, s, secure), connect(t, s, secure)
+	key, ref := nacos.Key{Group: "g", DataID: "d"}, nacos.ServiceRef{Service: "backend"}
+	publish(t, writer, key, "1", nacos.AnyMD5)
+	v, _ := follow(t, c, nil, "g")
+	v.awaitSync(t)
+	publish(t, writer, key, "2", nacos.AnyMD5)
+	eventually(t, 5*time.Second, "an edit", v.has(key, "2"))
+	var list instances
+	if _, err := c.Subscribe(ref, list.take); err != nil {
+		t.Fatal(err)
+	}
+	if err := writer.Register(t.Context(), ref, nacos.Instance{Host: "10.0.0.1", Port: 80}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "an instance", list.are("10.0.0.1"))
+	stranger, plain := connect(t, s, func(c *nacos.Config) { c.TLS.Enabled = true }), connect(t, s)
+	eventually(t, 10*time.Second, "a certificate of an unknown authority is refused, and said", func() bool {
+		st := stranger.Status()
+		return !st.Connected && strings.Contains(strings.Join(st.Problems, "\n"), "certificate signed by unknown authority")
+	})
+	time.Sleep(time.Second)
+	if st := plain.Status(); st.Connected || len(st.Problems) == 0 {
+		t.Errorf("without TLS: %+v", st)
+	}
+}
+
+// certificate makes one for 127.0.0.1, its own authority; it is in dir too, as ca.pem, cert.pem and key.pem.
 func certificate(t *testing.T, dir string) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -87,9 +121,15 @@ func certificate(t *testing.T, dir string) tls.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	if err := os.WriteFile(filepath.Join(dir, "ca.pem"), text, 0o600); err != nil {
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
 		t.Fatal(err)
+	}
+	public := &pem.Block{Type: "CERTIFICATE", Bytes: der}
+	for name, block := range map[string]*pem.Block{"ca.pem": public, "cert.pem": public, "key.pem": {Type: "PRIVATE KEY", Bytes: secret}} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }

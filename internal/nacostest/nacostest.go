@@ -40,6 +40,7 @@ type Server struct {
 	console int
 	tokens  time.Duration // how long login tokens live; 0: Nacos's default
 	token   string        // of the last login
+	args    []string      // more arguments of the script
 }
 
 // Option changes what Start starts.
@@ -48,6 +49,7 @@ type Option func(*options)
 type options struct {
 	private bool
 	token   time.Duration
+	args    []string
 }
 
 // Private asks for a Nacos of the test's own, which it may kill. It takes 15 s or more to start.
@@ -56,6 +58,27 @@ func Private() Option { return func(o *options) { o.private = true } }
 // TokenLife makes login tokens of a private Nacos expire after d.
 func TokenLife(d time.Duration) Option {
 	return func(o *options) { o.private, o.token = true, d }
+}
+
+// Version2 asks for a Nacos 2.3 of the test's own. It has no console, no MCP registry and not the API that Admin speaks.
+func Version2() Option {
+	return func(o *options) { o.private, o.args = true, []string{"--version", "2"} }
+}
+
+// Secure asks for a Nacos of the test's own that speaks TLS only, with dir/cert.pem and dir/key.pem. Admin does not.
+func Secure(dir string) Option {
+	return func(o *options) { o.private, o.args = true, []string{"--tls", dir} }
+}
+
+// More names the environment variable that has tests run which need several Nacos or other versions, and minutes.
+const More = "NMP_TEST_MORE"
+
+// NeedsMore skips a test that takes more than continuous integration should wait for.
+func NeedsMore(t testing.TB) {
+	t.Helper()
+	if os.Getenv(More) == "" || os.Getenv(Env) == "off" {
+		t.Skipf("takes minutes: runs with %s=1, as make more does", More)
+	}
 }
 
 var shared struct {
@@ -137,8 +160,9 @@ func attach(home string) (*Server, error) {
 			values[k] = strings.Trim(v, "'")
 		}
 	}
+	pid, _ := strconv.Atoi(values["NACOS_PID"])
 	return &Server{Addr: values["NACOS_ADDR"], ConsoleURL: values["NACOS_CONSOLE"], User: values["NACOS_USERNAME"],
-		Password: values["NACOS_PASSWORD"], Home: home}, nil
+		Password: values["NACOS_PASSWORD"], Home: home, pid: pid}, nil
 }
 
 func start(o options) (*Server, error) {
@@ -146,7 +170,7 @@ func start(o options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Home: home, private: true, tokens: o.token}
+	s := &Server{Home: home, private: true, tokens: o.token, args: o.args}
 	// A port that was free a moment ago may be taken now: other test processes look for some as well.
 	for range 3 {
 		if s.port, s.console, err = freePorts(); err == nil {
@@ -164,8 +188,8 @@ func start(o options) (*Server, error) {
 func (s *Server) launch() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, script("start"), "--auth", "--json", "--home", s.Home,
-		"--port", strconv.Itoa(s.port), "--console-port", strconv.Itoa(s.console))
+	cmd := exec.CommandContext(ctx, script("start"), append([]string{"--auth", "--json", "--home", s.Home,
+		"--port", strconv.Itoa(s.port), "--console-port", strconv.Itoa(s.console)}, s.args...)...)
 	cmd.Env = append(os.Environ(), "NACOS_PASSWORD=nacostest-secret")
 	if s.tokens > 0 {
 		cmd.Env = append(cmd.Env, "NACOS_TOKEN_SECONDS="+strconv.Itoa(int(s.tokens.Seconds())))

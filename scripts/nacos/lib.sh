@@ -6,6 +6,8 @@ default_home="${XDG_STATE_HOME:-$HOME/.local/state}/nacos-mcp-proxy/nacos"
 say() { printf '%s\n' "nacos: $*" >&2; }
 die() { say "$*"; exit 1; }
 
+random_hex() { od -An -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }
+
 # command_line PID: the process's arguments in one line; empty if there is no such process.
 command_line() {
   if [ -r "/proc/$1/cmdline" ]; then
