@@ -43,9 +43,9 @@ func (t *Table) why(d Decision) string {
 		return d.grant() + " expired " + d.Grant.NotAfter.UTC().Format(time.RFC3339)
 	case NoGrant:
 		switch {
-		case t != nil && t.rejected && !t.documented:
+		case t != nil && t.rejected && t.document == nil:
 			return "no grant (the grants document is rejected)"
-		case t == nil || !t.documented:
+		case t == nil || t.document == nil:
 			return "no grant (there is no grants document)"
 		}
 	}

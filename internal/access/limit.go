@@ -127,9 +127,9 @@ func (l *Limiter) Admit(t *Table, c *registry.Consumer, tool []byte, now time.Ti
 		counted[0] = l.bucket(bucketKey{consumer: c.Name}, *c.Limits)
 	}
 	if t != nil && t.limits != nil {
-		counted[1] = l.bucket(bucketKey{consumer: c.Name, service: t.service}, t.limits.service)
+		counted[1] = l.bucket(bucketKey{consumer: c.Name, service: t.document.Service}, t.limits.service)
 		if pattern, limits := t.limits.tool(tool); pattern != "" {
-			counted[2] = l.bucket(bucketKey{c.Name, t.service, pattern}, limits)
+			counted[2] = l.bucket(bucketKey{c.Name, t.document.Service, pattern}, limits)
 		}
 	}
 	l.trim()

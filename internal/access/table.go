@@ -3,7 +3,11 @@
 package access
 
 import (
+	"cmp"
+	"hash/maphash"
 	"math"
+	"math/bits"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,45 +22,65 @@ const never = math.MaxInt64
 //
 // Grants name groups; who is in them is read from the consumer at each decision, so that an edit of a
 // consumer compiles nothing anew.
+//
+// All that grows with the number of consumers is in a few arrays without pointers, which name grants by their place in
+// the document: the garbage collector marks a service of ten thousand grants as one of ten.
 type Table struct {
-	service    string
-	open       bool
-	documented bool // there is a grants document
-	rejected   bool // closed because the newest document was rejected
-	consumers  map[string]*holder
-	groups     map[string]*holder
-	versions   map[string]bool
-	limits     *limits
+	document *registry.Grants // nil: there is none
+	open     bool
+	rejected bool // closed because the newest document was rejected
+	seed     maphash.Seed
+	slots    []uint32 // a hash table: index into holders and 1, or 0
+	holders  []holder
+	held     []held    // what holders hold on tools, each one's together
+	patterns []pattern // by index into the document's Tools
+	versions map[string]bool
+	limits   *limits
+}
+
+// place is where a grant stands in the document.
+type place struct {
+	tool  int32 // index into Tools; serviceLevel: none
+	index int32 // into the grants there
+}
+
+// serviceLevel as a place's tool: the grant is on the whole service.
+const serviceLevel = -1
+
+// found is the longest lasting grant of some. The zero one is none.
+type found struct {
+	until int64 // unix nanoseconds; valid before it
+	at    place
+	some  bool
 }
 
 // holder is what one consumer or group holds on the service.
 type holder struct {
-	service *grant            // the longest lasting at service level
-	tools   map[string]*grant // exact names: the longest lasting each
-	globs   []globGrant
-	longest *grant // the longest lasting at tool level
-	ends    []int64
+	named   place // a grant that names it
+	hash    uint32
+	service found // at service level
+	longest found // at tool level
+	// Its part of Table.held: exact names, one grant each and sorted by name; then globs.
+	from, globs, to uint32
 }
 
-type grant struct {
-	until   int64 // unix nanoseconds; valid before it
-	source  *registry.Grant
-	pattern string // tool level
+type held struct {
+	until int64
+	at    place
 }
 
-type globGrant struct {
-	grant
-	glob glob
+type pattern struct {
+	name string
+	glob *glob // nil: name is exact
 }
 
-// Compile turns a grants document into a Table. A nil g stands for "no document". open is what the switch
-// counts as where the document does not say or there is none (boot setting access.default).
+// Compile turns a grants document into a Table, which refers to it. A nil g stands for "no document". open is what the
+// switch counts as where the document does not say or there is none (boot setting access.default).
 func Compile(g *registry.Grants, open bool) *Table {
-	t := &Table{open: open, consumers: map[string]*holder{}, groups: map[string]*holder{}}
+	t := &Table{open: open, document: g}
 	if g == nil {
 		return t
 	}
-	t.service, t.documented = g.Service, true
 	switch g.Auth {
 	case registry.AuthRequired:
 		t.open = false
@@ -68,54 +92,136 @@ func Compile(g *registry.Grants, open bool) *Table {
 		t.versions[v] = true
 	}
 	t.limits = compileLimits(g.Limits)
-	for i := range g.Consumers {
-		source := &g.Consumers[i]
-		h := t.holderOf(source)
-		h.service = longer(h.service, &grant{until: instant(source.NotAfter), source: source})
-	}
-	for i := range g.Tools {
-		pattern := g.Tools[i].Pattern
-		for j := range g.Tools[i].Grants {
-			source := &g.Tools[i].Grants[j]
-			t.holderOf(source).addTool(&grant{until: instant(source.NotAfter), source: source, pattern: pattern})
-		}
-	}
+	t.compileGrants()
 	return t
 }
 
-func (t *Table) holderOf(g *registry.Grant) *holder {
-	in, name := t.consumers, g.Consumer
-	if g.Group != "" {
-		in, name = t.groups, g.Group
-	}
-	h := in[name]
-	if h == nil {
-		h = &holder{}
-		in[name] = h
-	}
-	return h
+// who is a consumer or a group.
+type who struct {
+	group bool
+	name  string
 }
 
-func (h *holder) addTool(g *grant) {
-	h.longest = longer(h.longest, g)
-	if g.until != never {
-		h.ends = append(h.ends, g.until)
+func whoOf(g *registry.Grant) who {
+	if g.Group != "" {
+		return who{true, g.Group}
 	}
-	if strings.Contains(g.pattern, "*") {
-		h.globs = append(h.globs, globGrant{*g, compileGlob(g.pattern)})
+	return who{false, g.Consumer}
+}
+
+func (t *Table) compileGrants() {
+	index := map[who]int{}
+	var tools [][]held // by holder
+	holderOf := func(g *registry.Grant, at place) int {
+		w := whoOf(g)
+		i, ok := index[w]
+		if !ok {
+			i = len(t.holders)
+			index[w] = i
+			t.holders, tools = append(t.holders, holder{named: at}), append(tools, nil)
+		}
+		return i
+	}
+	for i := range t.document.Consumers {
+		g, at := &t.document.Consumers[i], place{serviceLevel, int32(i)}
+		t.holders[holderOf(g, at)].service.add(found{instant(g.NotAfter), at, true})
+	}
+	for i := range t.document.Tools {
+		p := pattern{name: t.document.Tools[i].Pattern}
+		if strings.Contains(p.name, "*") {
+			compiled := compileGlob(p.name)
+			p.glob = &compiled
+		}
+		t.patterns = append(t.patterns, p)
+		for j := range t.document.Tools[i].Grants {
+			g, at := &t.document.Tools[i].Grants[j], place{int32(i), int32(j)}
+			until := instant(g.NotAfter)
+			h := holderOf(g, at)
+			t.holders[h].longest.add(found{until, at, true})
+			tools[h] = append(tools[h], held{until, at})
+		}
+	}
+	for i := range t.holders {
+		t.settle(&t.holders[i], tools[i])
+	}
+	t.holders, t.held = slices.Clip(t.holders), slices.Clip(t.held)
+	t.index()
+}
+
+// settle puts what a holder holds on tools in order.
+func (t *Table) settle(h *holder, tools []held) {
+	slices.SortStableFunc(tools, func(a, b held) int {
+		p, q := &t.patterns[a.at.tool], &t.patterns[b.at.tool]
+		if (p.glob == nil) != (q.glob == nil) {
+			if p.glob == nil {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(p.name, q.name), cmp.Compare(b.until, a.until))
+	})
+	// One grant is enough for a name or pattern: the longest lasting, which now comes first.
+	tools = slices.CompactFunc(tools, func(a, b held) bool { return t.patterns[a.at.tool].name == t.patterns[b.at.tool].name })
+	h.from, h.to = uint32(len(t.held)), uint32(len(t.held)+len(tools))
+	h.globs = h.to
+	for i := range tools {
+		if t.patterns[tools[i].at.tool].glob != nil {
+			h.globs = h.from + uint32(i)
+			break
+		}
+	}
+	t.held = append(t.held, tools...)
+}
+
+// index makes the hash table, at most half full.
+func (t *Table) index() {
+	if len(t.holders) == 0 {
 		return
 	}
-	if h.tools == nil {
-		h.tools = map[string]*grant{}
+	t.seed = maphash.MakeSeed()
+	t.slots = make([]uint32, 1<<bits.Len(uint(2*len(t.holders)-1)))
+	for i := range t.holders {
+		h := &t.holders[i]
+		h.hash = t.hash(whoOf(t.grant(h.named)))
+		slot := h.hash & uint32(len(t.slots)-1)
+		for t.slots[slot] != 0 {
+			slot = (slot + 1) & uint32(len(t.slots)-1)
+		}
+		t.slots[slot] = uint32(i + 1)
 	}
-	h.tools[g.pattern] = longer(h.tools[g.pattern], g)
 }
 
-func longer(have, other *grant) *grant {
-	if have == nil || other.until > have.until {
-		return other
+func (t *Table) hash(w who) uint32 {
+	sum := uint32(maphash.String(t.seed, w.name))
+	if w.group {
+		sum = ^sum
 	}
-	return have
+	return sum
+}
+
+// find gives what a consumer or group holds; nil: nothing.
+func (t *Table) find(w who) *holder {
+	if len(t.slots) == 0 {
+		return nil
+	}
+	hash := t.hash(w)
+	for slot := hash; ; slot++ {
+		i := t.slots[slot&uint32(len(t.slots)-1)]
+		if i == 0 {
+			return nil
+		}
+		if h := &t.holders[i-1]; h.hash == hash && whoOf(t.grant(h.named)) == w {
+			return h
+		}
+	}
+}
+
+// grant gives the grant at a place.
+func (t *Table) grant(at place) *registry.Grant {
+	if at.tool == serviceLevel {
+		return &t.document.Consumers[at.index]
+	}
+	return &t.document.Tools[at.tool].Grants[at.index]
 }
 
 // instant gives a notAfter in unix nanoseconds. Zero, and what lies beyond what they can hold (people write
@@ -155,51 +261,46 @@ func (t *Table) Service(c *registry.Consumer, now int64) Decision {
 	if d, done := t.before(c); done {
 		return d
 	}
-	var best found
-	t.serviceLevel(c, &best)
-	if best.active(now) {
-		return best.allowed(LevelService)
-	}
-	level := found{}
+	var service, tool found
 	for i := -1; i < len(c.Groups); i++ {
 		if h := t.holder(c, i); h != nil {
-			level.add(h.longest)
+			service.add(h.service)
+			tool.add(h.longest)
 		}
 	}
-	if level.active(now) {
-		return level.allowed(LevelTool)
-	}
-	return denied(best, level)
+	return t.decide(service, tool, now)
 }
 
 // Tool decides whether a consumer may see and call a tool. A service grant outranks whatever the tool level
 // says; grants of either level add up. A nil consumer is a caller without a key.
-func (t *Table) Tool(c *registry.Consumer, tool []byte, now int64) Decision {
+func (t *Table) Tool(c *registry.Consumer, name []byte, now int64) Decision {
 	if d, done := t.before(c); done {
 		return d
 	}
-	var best found
-	t.serviceLevel(c, &best)
-	if best.active(now) {
-		return best.allowed(LevelService)
-	}
-	level := found{}
+	var service, tool found
 	for i := -1; i < len(c.Groups); i++ {
-		h := t.holder(c, i)
-		if h == nil {
-			continue
-		}
-		level.add(h.tools[string(tool)]) // the compiler does not allocate for a lookup
-		for j := range h.globs {
-			if h.globs[j].glob.match(tool) {
-				level.add(&h.globs[j].grant)
-			}
+		if h := t.holder(c, i); h != nil {
+			service.add(h.service)
+			t.onTool(h, name, &tool)
 		}
 	}
-	if level.active(now) {
-		return level.allowed(LevelTool)
+	return t.decide(service, tool, now)
+}
+
+// onTool adds what h holds on one tool.
+func (t *Table) onTool(h *holder, name []byte, tool *found) {
+	exact := t.held[h.from:h.globs]
+	i, ok := slices.BinarySearchFunc(exact, name, func(e held, name []byte) int {
+		return cmp.Compare(t.patterns[e.at.tool].name, string(name)) // the compiler does not allocate for it
+	})
+	if ok {
+		tool.add(found{exact[i].until, exact[i].at, true})
 	}
-	return denied(best, level)
+	for _, e := range t.held[h.globs:h.to] {
+		if t.patterns[e.at.tool].glob.match(name) {
+			tool.add(found{e.until, e.at, true})
+		}
+	}
 }
 
 // NextExpiry gives the instant in unix nanoseconds at which what c may see here changes by itself, 0 if it does
@@ -208,23 +309,25 @@ func (t *Table) NextExpiry(c *registry.Consumer, now int64) int64 {
 	if _, done := t.before(c); done {
 		return 0
 	}
-	var best found
-	t.serviceLevel(c, &best)
-	if best.active(now) {
-		if best.grant.until == never {
-			return 0
-		}
-		return best.grant.until
-	}
-	next := int64(0)
+	var service found
+	next := int64(never)
 	for i := -1; i < len(c.Groups); i++ {
-		if h := t.holder(c, i); h != nil {
-			for _, end := range h.ends {
-				if end > now && (next == 0 || end < next) {
-					next = end
-				}
+		h := t.holder(c, i)
+		if h == nil {
+			continue
+		}
+		service.add(h.service)
+		for _, e := range t.held[h.from:h.to] {
+			if e.until > now {
+				next = min(next, e.until)
 			}
 		}
+	}
+	if service.active(now) {
+		next = service.until
+	}
+	if next == never {
+		return 0
 	}
 	return next
 }
@@ -247,45 +350,40 @@ func (t *Table) before(c *registry.Consumer) (Decision, bool) {
 // holder gives what the consumer itself (-1) or its i-th group holds.
 func (t *Table) holder(c *registry.Consumer, i int) *holder {
 	if i < 0 {
-		return t.consumers[c.Name]
+		return t.find(who{false, c.Name})
 	}
-	return t.groups[c.Groups[i]]
+	return t.find(who{true, c.Groups[i]})
 }
 
-func (t *Table) serviceLevel(c *registry.Consumer, best *found) {
-	for i := -1; i < len(c.Groups); i++ {
-		if h := t.holder(c, i); h != nil {
-			best.add(h.service)
-		}
-	}
-}
-
-// found is the longest lasting grant met so far.
-type found struct{ grant *grant }
-
-func (f *found) add(g *grant) {
-	if g != nil && (f.grant == nil || g.until > f.grant.until) {
-		f.grant = g
+// add keeps the one that lasts longer.
+func (f *found) add(other found) {
+	if other.some && (!f.some || other.until > f.until) {
+		*f = other
 	}
 }
 
 // active tells whether the grant holds: up to its instant, not at it.
-func (f *found) active(now int64) bool { return f.grant != nil && now < f.grant.until }
+func (f *found) active(now int64) bool { return f.some && now < f.until }
 
-func (f *found) allowed(level Level) Decision {
-	return Decision{Allowed: true, Level: level, Reason: Granted, Grant: f.grant.source, Pattern: f.grant.pattern}
-}
-
-// denied explains a refusal by the grant that ended last, if there was one.
-func denied(service, tool found) Decision {
-	last := service
-	last.add(tool.grant)
-	if last.grant == nil {
+// decide goes by the longest lasting grants of either level. A refusal is explained by the grant that ended last, if
+// there was one.
+func (t *Table) decide(service, tool found, now int64) Decision {
+	switch {
+	case service.active(now):
+		return t.decision(true, Granted, service)
+	case tool.active(now):
+		return t.decision(true, Granted, tool)
+	case !service.some && !tool.some:
 		return Decision{Reason: NoGrant}
 	}
-	level := LevelTool
-	if last.grant == service.grant {
-		level = LevelService
+	service.add(tool)
+	return t.decision(false, Expired, service)
+}
+
+func (t *Table) decision(allowed bool, why Reason, by found) Decision {
+	d := Decision{Allowed: allowed, Level: LevelService, Reason: why, Grant: t.grant(by.at)}
+	if by.at.tool != serviceLevel {
+		d.Level, d.Pattern = LevelTool, t.patterns[by.at.tool].name
 	}
-	return Decision{Reason: Expired, Level: level, Grant: last.grant.source, Pattern: last.grant.pattern}
+	return d
 }

@@ -506,3 +506,45 @@ func BenchmarkService(b *testing.B) {
 		table.Service(consumers[i%len(consumers)], now)
 	}
 }
+
+// TestManyHoldersAreToldApart: among thousands, groups and consumers of the same names included, each has its own grants
+// and nobody else any.
+func TestManyHoldersAreToldApart(t *testing.T) {
+	const n = 3000
+	g := &registry.Grants{Auth: registry.AuthRequired, Service: "s"}
+	name := func(i int) string { return fmt.Sprintf("c%d", i) }
+	for i := range n {
+		switch i % 3 {
+		case 0:
+			g.Consumers = append(g.Consumers, registry.Grant{Consumer: name(i)})
+		case 1:
+			g.Consumers = append(g.Consumers, registry.Grant{Group: name(i)})
+		default:
+			g.Tools = append(g.Tools, registry.ToolGrants{Pattern: fmt.Sprintf("t%d", i), Grants: []registry.Grant{{Consumer: name(i)}, {Group: name(i)}}})
+		}
+	}
+	table := Compile(g, false)
+	for i := range n + 100 {
+		for _, group := range []bool{false, true} {
+			c := &registry.Consumer{Name: name(i), Enabled: true}
+			if group {
+				c = &registry.Consumer{Name: "nobody", Enabled: true, Groups: []string{"none", name(i)}}
+			}
+			level := LevelNone
+			switch {
+			case i >= n:
+			case i%3 == 2:
+				level = LevelTool
+			case group == (i%3 == 1):
+				level = LevelService
+			}
+			if d := table.Service(c, now); d.Level != level || d.Allowed != (level != LevelNone) {
+				t.Fatalf("%v: %+v, want level %v", c, d, level)
+			}
+			own, other := table.Tool(c, fmt.Appendf(nil, "t%d", i), now), table.Tool(c, []byte("t"), now)
+			if own.Allowed != (level != LevelNone) || other.Allowed != (level == LevelService) {
+				t.Fatalf("%v: its tool %+v, another %+v", c, own, other)
+			}
+		}
+	}
+}
