@@ -289,12 +289,16 @@ func (t *Table) Tool(c *registry.Consumer, name []byte, now int64) Decision {
 
 // onTool adds what h holds on one tool.
 func (t *Table) onTool(h *holder, name []byte, tool *found) {
-	exact := t.held[h.from:h.globs]
-	i, ok := slices.BinarySearchFunc(exact, name, func(e held, name []byte) int {
-		return cmp.Compare(t.patterns[e.at.tool].name, string(name)) // the compiler does not allocate for it
-	})
-	if ok {
-		tool.add(found{exact[i].until, exact[i].at, true})
+	low, high := h.from, h.globs
+	for low < high { // not slices.BinarySearchFunc: name would be taken to outlive the call
+		if middle := (low + high) / 2; t.patterns[t.held[middle].at.tool].name < string(name) {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	if low < h.globs && t.patterns[t.held[low].at.tool].name == string(name) {
+		tool.add(found{t.held[low].until, t.held[low].at, true})
 	}
 	for _, e := range t.held[h.globs:h.to] {
 		if t.patterns[e.at.tool].glob.match(name) {

@@ -17,19 +17,20 @@ var allowed = map[string][]string{
 	"cmd/nacos-mcp-proxy":       {"internal/cli"},
 	"nacos":                     {},
 	"internal/spelling":         {},
-	"internal/registry":         {"internal/spelling"},
-	"internal/wire":             {},
+	"internal/jsontext":         {},
+	"internal/registry":         {"internal/jsontext", "internal/spelling"},
+	"internal/wire":             {"internal/jsontext"},
 	"internal/session":          {},
 	"internal/access":           {"internal/registry"},
-	"internal/convert/template": {"internal/spelling"},
-	"internal/convert":          {"internal/registry", "internal/convert/template", "internal/spelling"},
-	"internal/openapi":          {"internal/registry"},
+	"internal/convert/template": {"internal/jsontext", "internal/spelling"},
+	"internal/convert":          {"internal/registry", "internal/convert/template", "internal/jsontext", "internal/spelling"},
+	"internal/openapi":          {"internal/jsontext", "internal/registry"},
 	"internal/config":           {"internal/registry", "internal/spelling"},
 	"internal/store":            {"nacos"},
 	"internal/upstream":         {"internal/registry", "nacos"},
 	"internal/relay":            {"internal/registry", "internal/session", "internal/upstream", "internal/wire"},
 	"internal/catalog":          {"internal/access", "internal/convert", "internal/registry", "internal/upstream", "nacos"},
-	"internal/gateway": {"internal/access", "internal/catalog", "internal/convert", "internal/registry", "internal/relay",
+	"internal/gateway": {"internal/access", "internal/catalog", "internal/convert", "internal/jsontext", "internal/registry", "internal/relay",
 		"internal/session", "internal/upstream", "internal/wire"},
 	"internal/admin": {"internal/catalog"},
 	"internal/app": {"internal/access", "internal/admin", "internal/catalog", "internal/config", "internal/convert",
@@ -40,7 +41,7 @@ var allowed = map[string][]string{
 }
 
 // pure packages do no I/O: they may not reach the network, files or processes on their own account.
-var pure = []string{"internal/registry", "internal/access", "internal/convert", "internal/convert/template", "internal/session", "internal/spelling"}
+var pure = []string{"internal/registry", "internal/access", "internal/convert", "internal/convert/template", "internal/session", "internal/spelling", "internal/jsontext"}
 
 var impure = []string{"net", "os", "os/exec", "syscall"}
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 )
 
@@ -128,7 +129,7 @@ func (v value) fit(kind string) value {
 		switch v.any.(type) {
 		case json.Number, bool:
 			s := string(v.raw)
-			return newValue(appendString(nil, s), s)
+			return newValue(jsontext.AppendString(nil, s), s)
 		}
 	}
 	return v.coerce(kind)
@@ -137,16 +138,21 @@ func (v value) fit(kind string) value {
 // arguments is what a call says, checked.
 type arguments struct {
 	vals  []value  // by index into the tool's arguments
+	few   [4]value // what vals is made of where they are enough
 	extra []member // not declared, but allowed by the schema
 }
 
-// arguments reads and checks what a call says. Faults are the caller's.
-func (t *Tool) arguments(raw []byte) (*arguments, []string) {
+// arguments reads what a call says into a, and checks it. Faults are the caller's.
+func (t *Tool) arguments(a *arguments, raw []byte) []string {
 	members, depth, err := parseObject(raw)
 	if err != nil {
-		return nil, []string{err.Error()}
+		return []string{err.Error()}
 	}
-	a := &arguments{vals: make([]value, len(t.args))}
+	if a.vals = a.few[:0]; len(t.args) <= len(a.few) {
+		a.vals = a.few[:len(t.args)]
+	} else {
+		a.vals = make([]value, len(t.args))
+	}
 	quick := t.quick != nil
 	for _, m := range members {
 		i, known := t.index[m.name]
@@ -167,9 +173,9 @@ func (t *Tool) arguments(raw []byte) (*arguments, []string) {
 		}
 	}
 	if quick && t.quick.valid(a.vals) {
-		return a, nil
+		return nil
 	}
-	return a, t.input.validate(a.instance(t, members), max(depth, 1), size)
+	return t.input.validate(a.instance(t, members), max(depth, 1), size)
 }
 
 // instance gives the arguments as the schema library wants them.
@@ -203,14 +209,14 @@ func (a *arguments) appendSome(dst []byte, t *Tool, chosen func(*arg) bool, extr
 	for i := range a.vals {
 		if v := &a.vals[i]; v.set && chosen(&t.args[i]) {
 			comma()
-			dst = append(appendString(dst, t.args[i].name), ':')
+			dst = append(jsontext.AppendString(dst, t.args[i].name), ':')
 			dst = appendCompact(dst, v.raw)
 		}
 	}
 	if extra {
 		for _, m := range a.extra {
 			comma()
-			dst = append(appendString(dst, m.name), ':')
+			dst = append(jsontext.AppendString(dst, m.name), ':')
 			dst = appendCompact(dst, m.raw)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert/template"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
 )
 
 // Secrets resolves credential references. It is asked at every call, so that an edited credential holds from the next
@@ -82,7 +83,7 @@ func (c *configuration) value(used map[string]bool, lookup func(ref string) (str
 		if err != nil {
 			return template.Value{}, err
 		}
-		quoted := appendString(nil, s)
+		quoted := jsontext.AppendString(nil, s)
 		out = append(out, quoted[1:len(quoted)-1]...)
 	}
 	return template.ParseJSON(out)

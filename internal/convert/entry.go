@@ -5,18 +5,20 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
 )
 
 // entry writes what tools/list shows of the tool. It depends on the document alone, so that every replica and every
 // restart shows the same bytes.
 func (c *toolCompiler) entry() {
 	d := c.def
-	out := appendString([]byte(`{"name":`), d.Name)
+	out := jsontext.AppendString([]byte(`{"name":`), d.Name)
 	if d.Title != "" {
-		out = appendString(append(out, `,"title":`...), d.Title)
+		out = jsontext.AppendString(append(out, `,"title":`...), d.Title)
 	}
 	if d.Description != "" {
-		out = appendString(append(out, `,"description":`...), d.Description)
+		out = jsontext.AppendString(append(out, `,"description":`...), d.Description)
 	}
 	out = append(append(out, `,"inputSchema":`...), objectSchema(d.InputSchema)...)
 	out = c.member(out, "outputSchema", c.outputSchema())

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
 )
 
 // What the reader accepts, encoding/json reads the same way; what it refuses is refused for a reason.
@@ -46,7 +48,7 @@ func FuzzAppendString(f *testing.F) {
 	f.Add([]byte("a\"b\\\n\x00\xff\u2028<é>"))
 	f.Fuzz(func(t *testing.T, s []byte) {
 		var got string
-		if err := json.Unmarshal(appendString(nil, s), &got); err != nil {
+		if err := json.Unmarshal(jsontext.AppendString(nil, s), &got); err != nil {
 			t.Fatal(err)
 		}
 		if want := strings.ToValidUTF8(string(s), "\ufffd"); utf8.Valid(s) && got != want {

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
 )
 
 // mask stands for a credential.
@@ -65,7 +67,7 @@ func (r *Request) conceal(s string) string {
 		if len(secret) < 3 {
 			continue // would mask the text round it and tell nobody anything
 		}
-		quoted := appendString(nil, secret)
+		quoted := jsontext.AppendString(nil, secret)
 		for _, form := range []string{
 			secret, string(queryEscape(nil, secret)), string(appendFormValue(nil, secret)), url.QueryEscape(secret),
 			url.PathEscape(secret), string(quoted[1 : len(quoted)-1]),

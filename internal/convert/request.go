@@ -3,6 +3,7 @@ package convert
 import (
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert/template"
@@ -66,15 +67,22 @@ const (
 // such as a credential that is gone: it is for the log, may name fields and references but never a credential, and the
 // result that comes with it is for the client.
 func (t *Tool) Request(c Call) (*Request, []byte, error) {
-	args, faults := t.arguments(c.Arguments)
-	if len(faults) > 0 {
+	whole := new(struct { // one piece of memory for what every call needs
+		execution
+		Request
+		call Call
+		args arguments
+	})
+	whole.call = c
+	if faults := t.arguments(&whole.args, c.Arguments); len(faults) > 0 {
 		return nil, ErrorResult("invalid arguments: " + joinSome(faults)), nil
 	}
-	x := &execution{tool: t, call: &c, args: args}
+	x, r := &whole.execution, &whole.Request
+	x.tool, x.call, x.args = t, &whole.call, &whole.args
 	if t.method == "" {
 		return nil, t.direct(x), nil
 	}
-	r := &Request{Method: t.method, Header: make(http.Header, 8)}
+	r.Method, r.Header = t.method, make(http.Header, 8)
 	if err := t.build(x, r); err != nil {
 		if fault, ok := callerFault(err); ok {
 			return nil, ErrorResult(fault), nil
@@ -83,6 +91,17 @@ func (t *Tool) Request(c Call) (*Request, []byte, error) {
 	}
 	r.SecretHosts, r.secrets = x.hosts, x.seen
 	return r, nil, nil
+}
+
+// Reads tells whether the tool looks at any of a client's headers: those forwarded, and where credentials are passed
+// through from. Where it does not, Call needs no Header.
+func (t *Tool) Reads(h http.Header) bool {
+	for _, name := range t.forward {
+		if _, ok := h[name]; ok {
+			return true
+		}
+	}
+	return slices.ContainsFunc(t.security, func(p securityPlan) bool { return p.from != nil })
 }
 
 func (t *Tool) build(x *execution, r *Request) error {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert/template"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
 )
 
 // responsePlan makes the result.
@@ -56,7 +57,7 @@ func TextResult(text string) []byte { return textResult(text, false) }
 func textResult[T string | []byte](text T, isError bool) []byte {
 	out := make([]byte, 0, len(text)+len(text)/8+64)
 	out = append(out, `{"content":[{"type":"text","text":`...)
-	out = append(appendString(out, text), `}]`...)
+	out = append(jsontext.AppendString(out, text), `}]`...)
 	if isError {
 		out = append(out, `,"isError":true`...)
 	}
@@ -79,7 +80,7 @@ func (t *Tool) direct(x *execution) []byte {
 func templateFailed(err error) string { return "the tool's template failed: " + err.Error() }
 
 // Result turns the backend's response into the tool result (CallToolResult, without resultType). The body is decoded
-// from its Content-Encoding and within the size limit. A status other than 2xx gives isError.
+// from its Content-Encoding and within the size limit; the result shares no memory with it. A status other than 2xx gives isError.
 func (t *Tool) Result(c Call, status int, h http.Header, body []byte) []byte {
 	m := mediaOf(h.Get("Content-Type"))
 	if status < 200 || status > 299 {
@@ -124,11 +125,11 @@ func (t *Tool) finish(text, body []byte) []byte {
 	out = append(out, `{"content":[{"type":"text","text":`...)
 	switch {
 	case len(text) == 0 && t.response.prepend == "" && t.response.append == "":
-		out = appendString(out, empty)
+		out = jsontext.AppendString(out, empty)
 	case t.response.prepend == "" && t.response.append == "":
-		out = appendString(out, text)
+		out = jsontext.AppendString(out, text)
 	default:
-		out = appendString(out, slices.Concat([]byte(t.response.prepend), text, []byte(t.response.append)))
+		out = jsontext.AppendString(out, slices.Concat([]byte(t.response.prepend), text, []byte(t.response.append)))
 	}
 	out = append(out, `}]`...)
 	if t.response.structured {
@@ -157,7 +158,7 @@ func (t *Tool) media(block string, m media, body []byte) []byte {
 	out = appendWords(out, t.response.prepend, "", ",")
 	out = append(append(append(out, `{"type":"`...), block...), `","data":"`...)
 	out = base64.StdEncoding.AppendEncode(out, body)
-	out = append(appendString(append(out, `","mimeType":`...), m.kind), '}')
+	out = append(jsontext.AppendString(append(out, `","mimeType":`...), m.kind), '}')
 	out = appendWords(out, t.response.append, ",", "")
 	return append(out, `]}`...)
 }
@@ -167,8 +168,8 @@ func (t *Tool) blob(m media, body []byte) []byte {
 	out := make([]byte, 0, base64.StdEncoding.EncodedLen(len(body))+256)
 	out = append(out, `{"content":[`...)
 	out = appendWords(out, t.response.prepend, "", ",")
-	out = appendString(append(out, `{"type":"resource","resource":{"uri":`...), "tool:"+url.PathEscape(t.Name))
-	out = appendString(append(out, `,"mimeType":`...), either(m.kind, "application/octet-stream"))
+	out = jsontext.AppendString(append(out, `{"type":"resource","resource":{"uri":`...), "tool:"+url.PathEscape(t.Name))
+	out = jsontext.AppendString(append(out, `,"mimeType":`...), either(m.kind, "application/octet-stream"))
 	out = base64.StdEncoding.AppendEncode(append(out, `,"blob":"`...), body)
 	out = append(out, `"}}`...)
 	out = appendWords(out, t.response.append, ",", "")
@@ -180,7 +181,7 @@ func appendWords(out []byte, text, before, after string) []byte {
 		return out
 	}
 	out = append(append(out, before...), `{"type":"text","text":`...)
-	return append(append(appendString(out, text), '}'), after...)
+	return append(append(jsontext.AppendString(out, text), '}'), after...)
 }
 
 // failed makes the result of a response that is no success.

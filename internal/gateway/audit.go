@@ -7,7 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
 )
 
 // Record is what the audit log says of one decision. Strings come from clients: they are escaped, so that CR and LF
@@ -64,7 +64,7 @@ func (r *Record) appendJSON(b []byte) []byte {
 	text := func(name, value string, limit int) {
 		if value != "" {
 			b = append(append(append(b, `,"`...), name...), `":`...)
-			b = wire.AppendString(b, printable(value, limit))
+			b = jsontext.AppendString(b, printable(value, limit))
 		}
 	}
 	decision := "deny"
@@ -98,7 +98,7 @@ func (r *Record) appendRequestID(b []byte) []byte {
 	}
 	b = append(b, `,"requestId":`...)
 	if id := string(r.RequestID); printable(id, maxAuditText) != id {
-		return wire.AppendString(b, printable(id, maxAuditText))
+		return jsontext.AppendString(b, printable(id, maxAuditText))
 	}
 	return append(b, r.RequestID...)
 }

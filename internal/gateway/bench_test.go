@@ -168,9 +168,9 @@ var hotPaths = []struct {
 	allocs                 float64
 }{
 	{"passthrough", "/mcp/echo", `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hello"}}}`,
-		`{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"hello"}],"isError":false}}`, 15},
+		`{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"hello"}],"isError":false}}`, 13},
 	{"converted", "/mcp/store", `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"get_item","arguments":{"id":7}}}`,
-		`{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"Lamp costs 12.5"}]}}`, 33},
+		`{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"Lamp costs 12.5"}]}}`, 24},
 	{"denied", "/mcp/none", `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo"}}`, "", 6},
 }
 

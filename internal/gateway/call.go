@@ -12,6 +12,7 @@ import (
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/access"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/relay"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/session"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
@@ -44,6 +45,7 @@ type call struct {
 	env           wire.Envelope
 	body          []byte
 	out           []byte
+	answer        []byte // of the backend of a converted service
 	modern        bool
 	ticket        access.Ticket
 
@@ -61,7 +63,7 @@ func (c *call) reset(g *Gateway, w http.ResponseWriter, r *http.Request, name, v
 	start := time.Now()
 	*c = call{
 		g: g, w: w, r: r, start: start, now: start.UnixNano(), name: name, version: version,
-		index: g.options.Catalog.Index(), env: c.env, out: c.out[:0],
+		index: g.options.Catalog.Index(), env: c.env, out: c.out[:0], answer: c.answer[:0],
 	}
 	c.env.Method, c.env.Name, c.env.ID, c.env.Arguments = "", nil, nil, nil
 }
@@ -78,6 +80,9 @@ func (c *call) finish() {
 	}
 	if cap(c.out) > maxKeptBody {
 		c.out = nil
+	}
+	if cap(c.answer) > maxKeptBody {
+		c.answer = nil
 	}
 	c.body = nil // not pooled: a transport may read on after the backend has answered early
 	abort := c.abort
@@ -272,7 +277,11 @@ func (c *call) readBody() bool {
 		c.tooLarge()
 		return false
 	}
-	c.body = make([]byte, 0, max(c.r.ContentLength, 511)+1)
+	size := c.r.ContentLength
+	if size < 0 {
+		size = 511
+	}
+	c.body = make([]byte, 0, size+1)
 	for {
 		if len(c.body) == cap(c.body) {
 			c.body = append(c.body, 0)[:len(c.body)]
@@ -325,7 +334,9 @@ func (c *call) limit() bool {
 func (c *call) write(status int, body []byte) {
 	h := c.w.Header()
 	h[contentTypeKey] = jsonType
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	if len(body) > relay.SelfCounted {
+		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
 	c.status = status
 	c.w.WriteHeader(status)
 	n, _ := c.w.Write(body)

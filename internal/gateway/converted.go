@@ -9,6 +9,7 @@ import (
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/session"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
@@ -132,7 +133,7 @@ func (c *call) initialize() {
 	s := session.Session{Service: c.name, Version: c.variant.Version, Consumer: c.consumerName(), Issued: c.start}
 	b := append(c.out[:0], `{"jsonrpc":"2.0","id":`...)
 	b = append(append(b, c.env.ID...), `,"result":{"protocolVersion":`...)
-	b = wire.AppendString(b, wire.Negotiate(string(c.env.Version)))
+	b = jsontext.AppendString(b, wire.Negotiate(string(c.env.Version)))
 	b = append(append(b, ','), c.capabilities()...)
 	b = append(b, `,"serverInfo":`...)
 	c.out = append(c.appendServerInfo(b), '}', '}')
@@ -155,13 +156,13 @@ func (c *call) capabilities() string {
 
 func (c *call) appendServerInfo(b []byte) []byte {
 	b = append(b, `{"name":`...)
-	b = wire.AppendString(b, c.name)
+	b = jsontext.AppendString(b, c.name)
 	version := c.variant.Version
 	if version == "" {
 		version = c.g.options.Version
 	}
 	b = append(b, `,"version":`...)
-	return append(wire.AppendString(b, version), '}')
+	return append(jsontext.AppendString(b, version), '}')
 }
 
 func (c *call) discover() {
@@ -171,7 +172,7 @@ func (c *call) discover() {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = wire.AppendString(b, v)
+		b = jsontext.AppendString(b, v)
 	}
 	b = append(append(b, `],`...), c.capabilities()...)
 	b = append(b, `,"ttlMs":`+listTTL+`,"cacheScope":"private"`...)
@@ -281,7 +282,10 @@ func (c *call) unknownTool(denied bool) {
 
 // execute runs one tool. It reports false if the caller has gone and there is nobody to answer.
 func (c *call) execute(ctx context.Context, x *catalog.Compiled, tool *convert.Tool) ([]byte, bool) {
-	in := convert.Call{Arguments: c.env.Arguments, Header: c.clientHeader(), Query: c.clientQuery(), ClientIP: c.g.clientAddress(c.r)}
+	in := convert.Call{Arguments: c.env.Arguments, Query: c.clientQuery(), ClientIP: c.g.clientAddress(c.r)}
+	if tool.Reads(c.r.Header) {
+		in.Header = c.clientHeader()
+	}
 	req, finished, err := tool.Request(in)
 	if err != nil {
 		c.detail = err.Error() // it names credential references: not for the client
@@ -304,11 +308,10 @@ func (c *call) execute(ctx context.Context, x *catalog.Compiled, tool *convert.T
 		}
 		return tool.GatheredResult(in, resp.Status, resp.Header, pieces), true
 	}
-	body, err := resp.AppendBody(nil)
-	if err != nil {
+	if c.answer, err = resp.AppendBody(c.answer[:0]); err != nil {
 		return c.fault(ctx, err)
 	}
-	return tool.Result(in, resp.Status, resp.Header, body), true
+	return tool.Result(in, resp.Status, resp.Header, c.answer), true
 }
 
 // fault turns a backend's fault into a result; the audit log has what the client is not told.

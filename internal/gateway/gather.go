@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
 )
@@ -72,7 +73,7 @@ func (c *call) progress(n int, piece []byte) {
 	params := append([]byte(`{"progressToken":`), c.env.ProgressToken...)
 	params = strconv.AppendInt(append(params, `,"progress":`...), int64(n), 10)
 	params = append(params, `,"message":`...)
-	params = append(wire.AppendString(params, piece), '}')
+	params = append(jsontext.AppendString(params, piece), '}')
 	c.sendEvent(wire.AppendNotification(nil, wire.NotificationProgress, params))
 }
 

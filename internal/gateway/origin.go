@@ -15,11 +15,20 @@ func (g *Gateway) hostAllowed(r *http.Request) bool {
 	if len(g.options.AllowedHosts) > 0 {
 		return matchHost(g.options.AllowedHosts, r.Host)
 	}
+	if isUsualLoopback(r.Host) {
+		return true
+	}
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if !ok || !isLoopback(local.String()) {
 		return true
 	}
 	return isLoopback(r.Host)
+}
+
+// isUsualLoopback knows the spellings that nearly everybody uses, without the garbage that reading others makes.
+func isUsualLoopback(hostport string) bool {
+	host, port, _ := strings.Cut(hostport, ":")
+	return (host == "localhost" || host == "127.0.0.1") && strings.Trim(port, "0123456789") == ""
 }
 
 func isLoopback(hostport string) bool {

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
 )
 
 // ignoredHeaders are no arguments: OpenAPI has other places for the first three, the rest belong to the
@@ -229,7 +231,7 @@ func (a *argument) optional(template string) string {
 }
 
 // quote writes a string literal of the template language.
-func quote(s string) string { return string(appendString(nil, s)) }
+func quote(s string) string { return string(jsontext.AppendString(nil, s)) }
 
 func isArray(schema *node) bool  { return schema.hasType("array") }
 func isObject(schema *node) bool { return schema.hasType("object") }

@@ -1,10 +1,10 @@
 package openapi
 
 import (
-	"bytes"
-	"encoding/json"
 	"slices"
 	"strconv"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
 )
 
 // kind is the JSON type of a node.
@@ -136,7 +136,7 @@ func (n *node) appendJSON(dst []byte) []byte {
 	case boolean, number:
 		return append(dst, n.text...)
 	case text:
-		return appendString(dst, n.text)
+		return jsontext.AppendString(dst, n.text)
 	}
 	open, shut := byte('['), byte(']')
 	if n.kind == object {
@@ -148,17 +148,9 @@ func (n *node) appendJSON(dst []byte) []byte {
 			dst = append(dst, ',')
 		}
 		if n.kind == object {
-			dst = append(appendString(dst, n.keys[i]), ':')
+			dst = append(jsontext.AppendString(dst, n.keys[i]), ':')
 		}
 		dst = item.appendJSON(dst)
 	}
 	return append(dst, shut)
-}
-
-func appendString(dst []byte, s string) []byte {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	_ = enc.Encode(s) // a string always encodes
-	return append(dst, bytes.TrimSuffix(b.Bytes(), []byte("\n"))...)
 }

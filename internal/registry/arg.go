@@ -7,6 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 )
 
@@ -66,12 +67,12 @@ func schemaOfArgs(args []Arg, schemas [][]byte) json.RawMessage {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		out = append(append(appendString(out, a.Name), ':'), schemas[i]...)
+		out = append(append(jsontext.AppendString(out, a.Name), ':'), schemas[i]...)
 		if a.Required {
 			if len(required) > none {
 				required = append(required, ',')
 			}
-			required = appendString(required, a.Name)
+			required = jsontext.AppendString(required, a.Name)
 		}
 	}
 	out = append(out, '}')
@@ -114,9 +115,9 @@ func readArg(r *reader, n *yaml.Node, path string) (*Arg, []byte) {
 			o.reject("position", "%s", positionFault(a.Position))
 		}
 	}
-	schema := appendString([]byte(`{"type":`), a.Type)
+	schema := jsontext.AppendString([]byte(`{"type":`), a.Type)
 	if a.Description != "" {
-		schema = appendString(append(schema, `,"description":`...), a.Description)
+		schema = jsontext.AppendString(append(schema, `,"description":`...), a.Description)
 	}
 	for _, name := range []string{"enum", "default", "items", "properties"} {
 		value := o.at[name]

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -55,7 +56,7 @@ func (r *reader) appendJSON(dst []byte, n *yaml.Node, path string) []byte {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = append(appendString(dst, f.name), ':')
+			dst = append(jsontext.AppendString(dst, f.name), ':')
 			dst = r.appendJSON(dst, f.value, join(path, shown(f.name)))
 		}
 		return append(dst, '}')
@@ -81,7 +82,7 @@ func (r *reader) appendJSON(dst []byte, n *yaml.Node, path string) []byte {
 		r.reject(n, path, "must be a number that JSON can hold")
 		return append(dst, "null"...)
 	case "!!str", "!!timestamp":
-		return appendString(dst, n.Value)
+		return jsontext.AppendString(dst, n.Value)
 	}
 	r.reject(n, path, "must be plain data, not %s", kindOf(n))
 	return append(dst, "null"...)
@@ -120,27 +121,4 @@ func (r *reader) value(n *yaml.Node, path string) any {
 	}
 	r.reject(n, path, "must be plain data, not %s", kindOf(n))
 	return nil
-}
-
-// appendString appends s as a JSON string, with no more escapes than JSON asks for.
-func appendString(dst []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	dst = append(dst, '"')
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			dst = append(dst, '\\', c)
-		case c == '\n':
-			dst = append(dst, '\\', 'n')
-		case c == '\r':
-			dst = append(dst, '\\', 'r')
-		case c == '\t':
-			dst = append(dst, '\\', 't')
-		case c < 0x20:
-			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		default:
-			dst = append(dst, c)
-		}
-	}
-	return append(dst, '"')
 }

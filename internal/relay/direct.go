@@ -131,6 +131,10 @@ func (r *Relay) seal(h http.Header, x *Exchange, backend, instance string) error
 	return nil
 }
 
+// SelfCounted is up to how many bytes an answer that is written whole needs no Content-Length of ours: the server adds it
+// (net/http, ResponseWriter.Write), and without making garbage.
+const SelfCounted = 1 << 10
+
 // smallBody is how much of an answer is read before its header goes out.
 const smallBody = 64 << 10
 
@@ -142,7 +146,7 @@ func copyAnswer(w http.ResponseWriter, resp *upstream.Response) Outcome {
 	if v, ok := resp.Header["Content-Encoding"]; ok {
 		h["Content-Encoding"] = v
 	}
-	if resp.ContentLength >= 0 {
+	if resp.ContentLength > SelfCounted {
 		h["Content-Length"] = []string{strconv.FormatInt(resp.ContentLength, 10)}
 	}
 	o := Outcome{Status: resp.Status}
@@ -226,7 +230,9 @@ func filterAnswer(w http.ResponseWriter, req *http.Request, x *Exchange, resp *u
 			reason = reasonUnreadable
 		}
 	}
-	w.Header()["Content-Length"] = []string{strconv.Itoa(len(out))}
+	if len(out) > SelfCounted {
+		w.Header()["Content-Length"] = []string{strconv.Itoa(len(out))}
+	}
 	w.WriteHeader(resp.Status)
 	n, err := w.Write(out)
 	return Outcome{Status: resp.Status, Bytes: int64(n), Err: err, Reason: reason}

@@ -69,6 +69,7 @@ type Response struct {
 // exchange is what one call needs, in one piece.
 type exchange struct {
 	clock    clock
+	message  message
 	response Response
 	body     body
 	answer   http.Response // for transports that need no other
@@ -288,8 +289,8 @@ func (b *Backend) send(k *exchange, r *Request, method string, u *url.URL, body 
 	if r.Decode && r.Header.Get("Accept-Encoding") == "" {
 		r.Header["Accept-Encoding"] = gzipOnly
 	}
-	m := message{method: method, url: u, host: r.Host, header: r.Header, body: body, stream: r.Stream}
-	resp, err := b.pool.rt.roundTrip(k, &m)
+	k.message = message{method: method, url: u, host: r.Host, header: r.Header, body: body, stream: r.Stream}
+	resp, err := b.pool.rt.roundTrip(k, &k.message)
 	if err != nil {
 		return nil, classify(&k.clock, err)
 	}

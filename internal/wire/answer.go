@@ -3,6 +3,8 @@ package wire
 import (
 	"net/http"
 	"strconv"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
 )
 
 // JSON-RPC error codes on our wire. -32020 to -32099 belong to MCP; we make none of our own.
@@ -154,10 +156,10 @@ func UnsupportedVersionError(requested string, supported []string) *Error {
 		if i > 0 {
 			d = append(d, ',')
 		}
-		d = AppendString(d, v)
+		d = jsontext.AppendString(d, v)
 	}
 	d = append(d, `],"requested":`...)
-	d = AppendString(d, requested)
+	d = jsontext.AppendString(d, requested)
 	e.Data = append(d, '}')
 	return e
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
 )
 
 // The rows of the protocol's table of answers, as they stand in docs/protocol.md.
@@ -107,8 +109,8 @@ func FuzzAppendString(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		raw := AppendString(nil, s)
-		if string(AppendString(nil, []byte(s))) != string(raw) {
+		raw := jsontext.AppendString(nil, s)
+		if string(jsontext.AppendString(nil, []byte(s))) != string(raw) {
 			t.Fatal("bytes and string differ")
 		}
 		var back string

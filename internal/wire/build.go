@@ -2,7 +2,8 @@ package wire
 
 import (
 	"strconv"
-	"unicode/utf8"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
 )
 
 // AppendResult adds a JSON-RPC response with a result, both given as raw JSON.
@@ -26,7 +27,7 @@ func AppendError(dst, id []byte, code int, message string, data []byte) []byte {
 	dst = append(dst, `"error":{"code":`...)
 	dst = strconv.AppendInt(dst, int64(code), 10)
 	dst = append(dst, `,"message":`...)
-	dst = AppendString(dst, message)
+	dst = jsontext.AppendString(dst, message)
 	if data != nil {
 		dst = append(dst, `,"data":`...)
 		dst = append(dst, data...)
@@ -37,7 +38,7 @@ func AppendError(dst, id []byte, code int, message string, data []byte) []byte {
 // AppendNotification adds a notification; params is raw JSON and left out if nil.
 func AppendNotification(dst []byte, method string, params []byte) []byte {
 	dst = append(dst, `{"jsonrpc":"2.0","method":`...)
-	dst = AppendString(dst, method)
+	dst = jsontext.AppendString(dst, method)
 	if params != nil {
 		dst = append(dst, `,"params":`...)
 		dst = append(dst, params...)
@@ -64,63 +65,6 @@ func AppendListenEnd(dst, id []byte) []byte {
 	dst = append(dst, `,"result":{"resultType":"complete","_meta":{"`+MetaSubscriptionID+`":`...)
 	dst = append(dst, id...)
 	return append(dst, `}}}`...)
-}
-
-const hexDigits = "0123456789abcdef"
-
-// AppendString adds s as a JSON string. Invalid UTF-8 becomes U+FFFD; U+2028 and U+2029 are escaped for JavaScript's sake.
-func AppendString[T string | []byte](dst []byte, s T) []byte {
-	dst = append(dst, '"')
-	start := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= ' ' && c < utf8.RuneSelf && c != '"' && c != '\\' {
-			i++
-			continue
-		}
-		if c >= utf8.RuneSelf {
-			r, n := decodeRune(s[i:])
-			if !(r == utf8.RuneError && n == 1) && r != '\u2028' && r != '\u2029' {
-				i += n
-				continue
-			}
-			dst = append(dst, s[start:i]...)
-			switch r {
-			case '\u2028':
-				dst = append(dst, `\u2028`...)
-			case '\u2029':
-				dst = append(dst, `\u2029`...)
-			default:
-				dst = append(dst, "\ufffd"...)
-			}
-			i += n
-			start = i
-			continue
-		}
-		dst = append(dst, s[start:i]...)
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		}
-		i++
-		start = i
-	}
-	dst = append(dst, s[start:]...)
-	return append(dst, '"')
-}
-
-func decodeRune[T string | []byte](s T) (rune, int) {
-	var b [utf8.UTFMax]byte
-	n := copy(b[:], s)
-	return utf8.DecodeRune(b[:n])
 }
 
 // Results that a service without resources and prompts gives, and one that has nothing to say.

@@ -1,7 +1,7 @@
 package template
 
 import (
-	"unicode/utf8"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
 )
 
 // AppendJSON appends the value as compact JSON; missing and what JSON cannot say become null or a string.
@@ -47,7 +47,7 @@ func (v Value) appendJSON(dst []byte, depth, max int) (out []byte, ok bool) {
 		return append(v.appendLiteral(dst), '"'), true
 	case KindOther:
 		dst = append(dst, '"')
-		return append(appendEscaped(dst, v.goString()), '"'), true
+		return append(jsontext.AppendEscaped(dst, v.goString()), '"'), true
 	}
 	switch p := v.p.(type) {
 	case *document:
@@ -73,7 +73,7 @@ func (v Value) appendJSON(dst []byte, depth, max int) (out []byte, ok bool) {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = append(appendEscaped(append(dst, '"'), key), '"', ':')
+			dst = append(jsontext.AppendEscaped(append(dst, '"'), key), '"', ':')
 			if dst, ok = p.vals[i].appendJSON(dst, depth+1, max); !ok {
 				return dst, false
 			}
@@ -88,7 +88,7 @@ func (v Value) appendLiteral(dst []byte) []byte {
 	if v.flags&escaped != 0 {
 		return append(dst, v.s...)
 	}
-	return appendEscaped(dst, v.s)
+	return jsontext.AppendEscaped(dst, v.s)
 }
 
 // appendCompact copies valid JSON without the white space between its tokens.
@@ -108,53 +108,6 @@ func appendCompact(dst []byte, s string) []byte {
 			start = i
 			i--
 		}
-	}
-	return append(dst, s[start:]...)
-}
-
-const hexDigits = "0123456789abcdef"
-
-// plain are the bytes that stand for themselves inside a string literal.
-var plain = func() (t [256]bool) {
-	for c := ' '; c < utf8.RuneSelf; c++ {
-		t[c] = c != '"' && c != '\\'
-	}
-	return t
-}()
-
-// appendEscaped appends s escaped for a JSON string literal; bytes that are not UTF-8 become U+FFFD.
-func appendEscaped(dst []byte, s string) []byte {
-	start := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if plain[c] {
-			i++
-			continue
-		}
-		if c >= utf8.RuneSelf {
-			r, size := utf8.DecodeRuneInString(s[i:])
-			if r == utf8.RuneError && size == 1 {
-				dst = append(append(dst, s[start:i]...), "\ufffd"...)
-				start = i + 1
-			}
-			i += size
-			continue
-		}
-		dst = append(dst, s[start:i]...)
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		}
-		i++
-		start = i
 	}
 	return append(dst, s[start:]...)
 }

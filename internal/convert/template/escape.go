@@ -1,6 +1,10 @@
 package template
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
+)
 
 // unreserved are the bytes that mean themselves anywhere in a URL (RFC 3986, 2.3).
 var unreserved = func() (t [256]bool) {
@@ -61,4 +65,4 @@ func appendSegments(dst []byte, segment int, s string) ([]byte, int, error) {
 }
 
 // EscapeJSON appends s escaped for the inside of a JSON string literal.
-func EscapeJSON(dst []byte, s string) []byte { return appendEscaped(dst, s) }
+func EscapeJSON(dst []byte, s string) []byte { return jsontext.AppendEscaped(dst, s) }

@@ -7,11 +7,13 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
 )
 
 // quoted is a JSON string literal, which serves as a quoted string elsewhere too.
 func quoted(s string) Value {
-	b := append(appendEscaped(append(make([]byte, 0, len(s)+2), '"'), s), '"')
+	b := append(jsontext.AppendEscaped(append(make([]byte, 0, len(s)+2), '"'), s), '"')
 	return Value{kind: KindString, flags: asJSON, s: string(b)}
 }
 
@@ -161,7 +163,7 @@ func (e *exec) quotes(a []Value, mark byte) (Value, error) {
 		}
 		b = append(b, mark)
 		if mark == '"' {
-			b = appendEscaped(b, s)
+			b = jsontext.AppendEscaped(b, s)
 		} else {
 			b = append(b, s...)
 		}

@@ -2,6 +2,8 @@ package template
 
 import (
 	"errors"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
 )
 
 // place is where the output stands: what of JSON or of a URL the next byte continues. It follows the bytes that were
@@ -164,7 +166,7 @@ func (e *exec) printJSON(v Value) error {
 		if err != nil {
 			return err
 		}
-		e.dst = appendEscaped(e.dst, s)
+		e.dst = jsontext.AppendEscaped(e.dst, s)
 		return e.checkOutput()
 	}
 	switch v.kind {

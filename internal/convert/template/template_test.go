@@ -122,9 +122,9 @@ func TestArgumentsAreEscapedInJSONBodies(t *testing.T) {
 		{`{"x": {{.args.labels | toJson}}}`, `{"x": ["a","b\""]}`},
 		{`{"x": "{{.args.labels | toJson}}"}`, `{"x": "[\"a\",\"b\\\"\"]"}`},
 		{`{"x": "{{.args.labels}}"}`, `{"x": "[\"a\",\"b\\\"\"]"}`},
-		{`{"x": "pre-{{.args.x | upper}}-post"}`, `{"x": "pre-A\"B\\C\nD -post"}`},
-		{`{"x": {{.args.x | upper}}}`, `{"x": "A\"B\\C\nD "}`},
-		{`{"x": {{.args.x | quote}}, "y": {{printf "%q" .args.o.k}}}`, "{\"x\": \"a\\\"b\\\\c\\nd\u2028\", \"y\": \"v\\\"\"}"},
+		{`{"x": "pre-{{.args.x | upper}}-post"}`, `{"x": "pre-A\"B\\C\nD\u2028-post"}`},
+		{`{"x": {{.args.x | upper}}}`, `{"x": "A\"B\\C\nD\u2028"}`},
+		{`{"x": {{.args.x | quote}}, "y": {{printf "%q" .args.o.k}}}`, `{"x": "a\"b\\c\nd\u2028", "y": "v\""}`},
 		{`{"x": [{{join "," .args.ids}}], "y": {{printf "%.1f" .args.n}}}`, `{"x": [1,2.50], "y": 12345678901234567168.0}`},
 		{`{"x": [{{join "," .args.labels}}]}`, `{"x": ["a,b\""]}`},
 		{`{"x": {{.config.frag}}, "y": {{.config.limit}}, "z": "{{.config.q}}"}`, `{"x": {"k":1}, "y": 10, "z": "a\"b"}`},
