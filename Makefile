@@ -5,6 +5,8 @@ BIN := bin/nacos-mcp-proxy
 # Releases are compiled by a profile of the proxy at work. Everything is compiled for it alone, which takes minutes the first
 # time: PGO=off where that matters more than speed.
 PGO ?= cmd/nacos-mcp-proxy/proxy.pgo
+# Without the request traces of gRPC, which nobody reads here and which bring in an HTML template engine: 3 MB less.
+TAGS ?= grpcnotrace
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 GOFILES := $(shell git ls-files -co --exclude-standard '*.go' 2>/dev/null)
@@ -15,7 +17,7 @@ help: ## list these targets
 
 .PHONY: build
 build: ## build bin/nacos-mcp-proxy
-	go build -pgo=$(PGO) -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/nacos-mcp-proxy
+	go build -tags '$(TAGS)' -pgo=$(PGO) -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/nacos-mcp-proxy
 
 .PHONY: run
 run: ## start the proxy with its example and a demo backend; prints a curl line that works

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/nacos-group/nacos-sdk-go/v2/common/constant"
-	"github.com/nacos-group/nacos-sdk-go/v2/common/security"
 )
 
 const (
@@ -30,8 +29,7 @@ const (
 // authenticator knows who we are to Nacos: it logs in, keeps the token and renews it before it expires, or signs
 // with an access key. The SDK's own login is not used: it does not notice that the server changed its signing key.
 type authenticator struct {
-	c   *Client
-	ram *security.RamAuthClient // nil without an access key
+	c *Client
 
 	turn      chan struct{} // holds one element while nobody logs in; guards what follows
 	token     string
@@ -62,17 +60,13 @@ const (
 func newAuthenticator(c *Client) *authenticator {
 	a := &authenticator{c: c, turn: make(chan struct{}, 1), loginPath: loginV3}
 	a.turn <- struct{}{}
-	if c.cfg.AccessKey != "" {
-		a.ram = security.NewRamAuthClient(constant.ClientConfig{AccessKey: c.cfg.AccessKey, SecretKey: c.cfg.SecretKey})
-		_, _ = a.ram.Login() // picks the provider; there is nothing to be reached
-	}
 	return a
 }
 
 // headers gives what a request about a group of the client's namespace must carry.
 func (a *authenticator) headers(ctx context.Context, group string) (credential, error) {
-	if a.ram != nil {
-		return credential{headers: a.ram.GetSecurityInfo(security.BuildConfigResource(a.c.cfg.Namespace, group, ""))}, nil
+	if a.c.cfg.AccessKey != "" {
+		return credential{headers: a.c.cfg.signDocuments(group, time.Now())}, nil
 	}
 	if a.c.cfg.Username == "" {
 		return credential{}, nil
@@ -92,15 +86,15 @@ func (a *authenticator) headers(ctx context.Context, group string) (credential, 
 
 // namingHeaders signs a request about a service.
 func (a *authenticator) namingHeaders(ctx context.Context, ref ServiceRef) (credential, error) {
-	if a.ram != nil {
-		return credential{headers: a.ram.GetSecurityInfo(security.BuildNamingResource(ref.Namespace, ref.Group, ref.Service))}, nil
+	if a.c.cfg.AccessKey != "" {
+		return credential{headers: a.c.cfg.signService(ref, time.Now())}, nil
 	}
 	return a.headers(ctx, "")
 }
 
 // refused is told that cred was answered with 403. True means that there is a new token worth trying.
 func (a *authenticator) refused(ctx context.Context, cred credential) bool {
-	if a.ram != nil || a.c.cfg.Username == "" || a.lock(ctx) != nil {
+	if a.c.cfg.AccessKey != "" || a.c.cfg.Username == "" || a.lock(ctx) != nil {
 		return false
 	}
 	defer a.unlock()

@@ -131,7 +131,7 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.http = newHTTPAPI(servers, tlsConfig)
 	c.auth = newAuthenticator(c)
-	c.link = newLink(c, "config", cfg.Namespace, tlsConfig)
+	c.link = newLink(c, "config", cfg.Namespace)
 	c.link.handle = c.configHandlers
 	c.link.changed = c.connectionChanged
 	c.link.start()

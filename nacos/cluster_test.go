@@ -24,7 +24,6 @@ import (
 
 // TestClusterWithADeadMember: of two addresses that lead to the same Nacos one dies, then the other.
 func TestClusterWithADeadMember(t *testing.T) {
-	skipUnderRace(t)
 	s := nacostest.Start(t)
 	ns := s.Namespace(t)
 	a, b := faultproxy.NewPair(t, s.Addr), faultproxy.NewPair(t, s.Addr)

@@ -25,6 +25,8 @@ const (
 	codeServerFail = 500
 )
 
+var errModified = fmt.Errorf("%w: the document is being modified: ask again", ErrUnavailable)
+
 // validName tells whether Nacos takes a name (ParamUtils.isValid); anything else is answered "illegal characters". It is
 // asked for every row of every list.
 func validName(name string) bool {
@@ -74,8 +76,7 @@ func (c *Client) callOver(ctx context.Context, l *link, sign func(context.Contex
 		if err != nil {
 			return nil, err
 		}
-		// A new request for each attempt: an abandoned one may still be read by the SDK.
-		r := make()
+		r := make() // for each attempt anew: its headers are its credentials
 		cred.sign(r.GetHeaders())
 		resp, err := cn.request(ctx, r, requestTimeout)
 		if errors.Is(err, errNotSent) && attempt < 2 {
@@ -114,8 +115,12 @@ func (c *Client) Get(ctx context.Context, key Key) (Document, error) {
 	if err := key.check(); err != nil {
 		return Document{}, fmt.Errorf("get %s: %w", key, err)
 	}
-	for {
+	for attempt := 0; ; attempt++ {
 		doc, err := c.query(ctx, key)
+		if errors.Is(err, errModified) && attempt < 100 { // the server is writing it down
+			sleep(ctx, 20*time.Millisecond)
+			continue
+		}
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return Document{}, fmt.Errorf("get %s: %w", key, err)
 		}
@@ -142,8 +147,11 @@ func (c *Client) query(ctx context.Context, key Key) (Document, error) {
 		return Document{}, err
 	}
 	if !resp.IsSuccess() {
-		if resp.GetErrorCode() == codeNotFound {
+		switch resp.GetErrorCode() {
+		case codeNotFound:
 			return Document{}, ErrNotFound
+		case codeModified:
+			return Document{}, errModified
 		}
 		return Document{}, fmt.Errorf("%w: %s (code %d)", ErrUnavailable, resp.GetMessage(), resp.GetErrorCode())
 	}
@@ -204,7 +212,7 @@ func (c *Client) publish(ctx context.Context, doc Document, expect string) error
 		case expect == AnyMD5 && strings.Contains(resp.GetMessage(), "already exist") && attempt < 3:
 			continue // two creations met; the next attempt is an update
 		case expect != AnyMD5 && (strings.Contains(resp.GetMessage(), "Cas publish fail") || strings.Contains(resp.GetMessage(), "already exist")):
-			// The SDK repeats a request whose answer got lost; the repetition meets our own write.
+			// Who repeats a request whose answer got lost meets the own write.
 			if now, err := c.query(ctx, doc.Key); err == nil && expect != AbsentMD5 && now.MD5 == md5 {
 				return nil
 			}

@@ -49,7 +49,6 @@ func converges(t *testing.T, v *view, writer *nacos.Client, n int, mend func()) 
 // were tried): the lists find the changes too, only later. Marking a parked document without queueing it made the
 // same faults lose an edit for ever (TestClusterWithADeadMember was red then).
 func TestWatchSurvivesFaults(t *testing.T) {
-	skipUnderRace(t)
 	s := nacostest.Start(t)
 	ns := s.Namespace(t)
 	p := faultproxy.NewPair(t, s.Addr)
@@ -88,7 +87,6 @@ func TestWatchSurvivesFaults(t *testing.T) {
 
 // TestA04_ConvergesAfterNacosWasKilled: edits and deletions made while the connection was away are found.
 func TestA04_ConvergesAfterNacosWasKilled(t *testing.T) {
-	skipUnderRace(t)
 	s := nacostest.Start(t, nacostest.Private())
 	c := connect(t, s)
 	publish(t, c, nacos.Key{Group: "g", DataID: "edited"}, "before", nacos.AnyMD5)

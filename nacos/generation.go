@@ -64,7 +64,8 @@ func (c *Client) learnGeneration(ctx context.Context) bool {
 	}
 	c.mu.Unlock()
 	if cn := c.link.current(); replaced && cn != nil {
-		cn.resetOnce.Do(func() { close(cn.reset) }) // what was listened to meanwhile was asked for in the wrong way
+		// What was listened to meanwhile was asked for in the wrong way.
+		cn.lose(errors.New("the server has become one of another generation"))
 	}
 	return old
 }
@@ -77,8 +78,8 @@ func (c *Client) tenant(ctx context.Context) string {
 	return c.cfg.Namespace
 }
 
-// knowsFuzzy tells whether the server may be asked for a fuzzy watch. The SDK gives up the connection over a request that
-// the server has no handler for: one of 2.x is never asked, another one never again.
+// knowsFuzzy tells whether the server may be asked for a fuzzy watch: one of 2.x is never asked, another one that has no
+// handler for it never again.
 func (c *Client) knowsFuzzy(ctx context.Context) bool {
 	if c.old(ctx) {
 		return false

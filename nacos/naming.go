@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nacos-group/nacos-sdk-go/v2/common/remote/rpc"
 	"github.com/nacos-group/nacos-sdk-go/v2/common/remote/rpc/rpc_request"
 	"github.com/nacos-group/nacos-sdk-go/v2/common/remote/rpc/rpc_response"
 	sdkmodel "github.com/nacos-group/nacos-sdk-go/v2/model"
@@ -99,7 +98,7 @@ func (c *Client) naming(namespace string) (*naming, error) {
 		subs: make(map[ServiceRef]*subscription),
 		regs: make(map[ServiceRef]*registration),
 	}
-	n.link = newLink(c, "naming", namespace, c.link.tls)
+	n.link = newLink(c, "naming", namespace)
 	n.link.handle = n.handlers
 	n.link.changed = func(up bool, _ string, _ error) {
 		if up {
@@ -118,10 +117,10 @@ func (n *naming) close() {
 	n.link.stop()
 }
 
-func (n *naming) handlers(r *rpc.RpcClient) {
-	r.RegisterServerRequestHandler(func() rpc_request.IRequest {
+func (n *naming) handlers(cn *conn) {
+	cn.on(func() rpc_request.IRequest {
 		return &rpc_request.NotifySubscriberRequest{NamingRequest: rpc_request.NewNamingRequest("", "", "")}
-	}, pushHandler(func(req rpc_request.IRequest) rpc_response.IResponse {
+	}, func(req rpc_request.IRequest) rpc_response.IResponse {
 		if p, ok := req.(*rpc_request.NotifySubscriberRequest); ok {
 			n.mu.Lock()
 			if s := n.subs[ServiceRef{n.namespace, p.ServiceInfo.GroupName, p.ServiceInfo.Name}]; s != nil {
@@ -130,7 +129,7 @@ func (n *naming) handlers(r *rpc.RpcClient) {
 			n.mu.Unlock()
 		}
 		return answered("NotifySubscriberResponse")
-	}))
+	})
 }
 
 // Subscribe implements Source. Disabled instances are left out by Nacos, those of weight 0 are not. The first call

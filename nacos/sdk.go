@@ -4,14 +4,15 @@ import (
 	"github.com/nacos-group/nacos-sdk-go/v2/common/logger"
 	"github.com/nacos-group/nacos-sdk-go/v2/common/remote/rpc/rpc_request"
 	"github.com/nacos-group/nacos-sdk-go/v2/common/remote/rpc/rpc_response"
-	"github.com/nacos-group/nacos-sdk-go/v2/util"
 )
 
-// What has to be in place before the first SDK client starts: without a logger of its own the SDK writes tokens and
-// documents to standard error, and the table of answers is a plain map.
+// What has to be in place before the SDK's messages are used: without a logger of its own the SDK writes to standard error,
+// and the table of answers is a plain map.
 func init() {
 	logger.SetLogger(silent{})
-	util.LocalIP() // kept in an unguarded variable by whoever asks first
+	rpc_response.ClientResponseMapping["ServerCheckResponse"] = func() rpc_response.IResponse {
+		return &rpc_response.ServerCheckResponse{Response: &rpc_response.Response{}}
+	}
 	rpc_response.ClientResponseMapping["ConfigFuzzyWatchResponse"] = func() rpc_response.IResponse {
 		return &fuzzyResponse{Response: &rpc_response.Response{}, kind: "ConfigFuzzyWatchResponse"}
 	}

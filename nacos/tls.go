@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-// load reads the files, so that a bad one is an error here: the SDK ends the process on it (log.Fatalf).
+// load reads the files.
 func (t TLS) load() (*tls.Config, error) {
 	if !t.Enabled {
 		return nil, nil

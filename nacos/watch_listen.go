@@ -9,43 +9,42 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nacos-group/nacos-sdk-go/v2/common/remote/rpc"
 	"github.com/nacos-group/nacos-sdk-go/v2/common/remote/rpc/rpc_request"
 	"github.com/nacos-group/nacos-sdk-go/v2/common/remote/rpc/rpc_response"
 	sdkmodel "github.com/nacos-group/nacos-sdk-go/v2/model"
 )
 
 // configHandlers registers what the server pushes about documents.
-func (c *Client) configHandlers(r *rpc.RpcClient) {
-	r.RegisterServerRequestHandler(func() rpc_request.IRequest {
+func (c *Client) configHandlers(cn *conn) {
+	cn.on(func() rpc_request.IRequest {
 		return rpc_request.NewConfigChangeNotifyRequest("", "", "")
-	}, pushHandler(func(req rpc_request.IRequest) rpc_response.IResponse {
+	}, func(req rpc_request.IRequest) rpc_response.IResponse {
 		if n, ok := req.(*rpc_request.ConfigChangeNotifyRequest); ok {
 			c.push(n.Tenant, Key{n.Group, n.DataId}, becausePushed)
 		}
 		return answered("ConfigChangeNotifyResponse")
-	}))
-	r.RegisterServerRequestHandler(func() rpc_request.IRequest {
+	})
+	cn.on(func() rpc_request.IRequest {
 		return &fuzzySyncRequest{Request: &rpc_request.Request{}}
-	}, pushHandler(func(req rpc_request.IRequest) rpc_response.IResponse {
+	}, func(req rpc_request.IRequest) rpc_response.IResponse {
 		if n, ok := req.(*fuzzySyncRequest); ok {
 			for _, x := range n.Contexts {
 				c.hint(x.GroupKey, x.ChangedType)
 			}
 		}
 		return answered("ConfigFuzzyWatchSyncResponse")
-	}))
-	r.RegisterServerRequestHandler(func() rpc_request.IRequest {
+	})
+	cn.on(func() rpc_request.IRequest {
 		return &fuzzyNotifyRequest{Request: &rpc_request.Request{}}
-	}, pushHandler(func(req rpc_request.IRequest) rpc_response.IResponse {
+	}, func(req rpc_request.IRequest) rpc_response.IResponse {
 		if n, ok := req.(*fuzzyNotifyRequest); ok {
 			c.hint(n.GroupKey, n.ChangeType)
 		}
 		return answered("ConfigFuzzyWatchChangeNotifyResponse")
-	}))
+	})
 }
 
-// push passes on what the server said of a document. It runs in the SDK's receive loop.
+// push passes on what the server said of a document. It runs while nothing else is received.
 func (c *Client) push(tenant string, k Key, why reason) {
 	if tenant == "" {
 		tenant = PublicNamespace

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// pushed is told by the server that a document changed. It runs in the SDK's receive loop.
+// pushed is told by the server that a document changed. It runs while nothing else is received.
 func (w *watch) pushed(k Key, why reason) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -246,7 +246,6 @@ func TestA11_NoDocumentStaleAfterManyEdits(t *testing.T) {
 // TestA10_LastOfManyEditsStays: edits A, B, A, C of one document, as fast as Nacos takes them, over connections that
 // are slow and reset in between, so that pushes are late, doubled and lost.
 func TestA10_LastOfManyEditsStays(t *testing.T) {
-	skipUnderRace(t)
 	s := nacostest.Start(t)
 	ns := s.Namespace(t)
 	p := faultproxy.NewPair(t, s.Addr)

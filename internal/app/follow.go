@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -61,6 +62,7 @@ func (a *App) settle(ctx context.Context) {
 		}
 	}
 	a.catalog.Synced()
+	debug.FreeOSMemory() // reading everything took more than keeping it does
 }
 
 func (a *App) resolveRegularly(ctx context.Context) {

@@ -78,7 +78,7 @@ func CheckKeyHeader(name string) error {
 
 // CheckKeyQuery tells why a key must not be looked for in a query parameter of this name.
 func CheckKeyQuery(name string) error {
-	if !validName.MatchString(name) {
+	if !ValidName(name) {
 		return fmt.Errorf("query parameter %q cannot carry a key: names are letters, digits, '.', '_' and '-'", shown(name))
 	}
 	return nil

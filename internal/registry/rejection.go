@@ -81,11 +81,11 @@ func Rejects(found []Rejection) bool {
 	return false
 }
 
-var validName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
+var nameText = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
 // ValidName tells whether s can be the name of a service, a consumer or a group.
 // Nacos takes little else in a data id.
-func ValidName(s string) bool { return validName.MatchString(s) }
+func ValidName(s string) bool { return len(s) <= 128 && nameText.MatchString(s) }
 
 // NameOf gives the name that a document of ours carries in its data id, which is <name>.yaml, <name>.yml or
 // <name>.json. It answers false where the extension is another one or the name is not valid.

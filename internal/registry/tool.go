@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
@@ -23,7 +24,11 @@ var schemaTypes = []string{"string", "number", "integer", "boolean", "array", "o
 
 // validTool bounds what can stand in a list shown to models; the MCP specification asks for no more than
 // this and many clients take less.
-var validTool = regexp.MustCompile(`^[^\x00-\x20\x7f]{1,256}$`)
+func validTool(name string) bool {
+	return toolText.MatchString(name) && utf8.RuneCountInString(name) <= 256
+}
+
+var toolText = regexp.MustCompile(`^[^\x00-\x20\x7f]+$`)
 
 var urlScheme = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*)://`)
 
@@ -55,7 +60,7 @@ func readTool(r *reader, n *yaml.Node, def *Definition, s *server) *Tool {
 		return nil
 	}
 	t := &Tool{Name: o.str("name"), Title: o.text("title"), Description: o.text("description"), ErrorResponse: o.text("errorResponseTemplate"), Line: n.Line}
-	if o.require("name") && t.Name != "" && !validTool.MatchString(t.Name) {
+	if o.require("name") && t.Name != "" && !validTool(t.Name) {
 		o.reject("name", "must be 1 to 256 characters without blanks and control characters")
 	}
 	t.Annotations = o.mapping("annotations")
@@ -91,7 +96,7 @@ func (t *Tool) inherit(def *Definition, downstream, upstream *SecurityRef) {
 func (r *reader) tryName(n *yaml.Node) *reader {
 	if n.Kind == yaml.MappingNode {
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			if value := resolve(n.Content[i+1]); n.Content[i].Value == "name" && value.Kind == yaml.ScalarNode && validTool.MatchString(value.Value) {
+			if value := resolve(n.Content[i+1]); n.Content[i].Value == "name" && value.Kind == yaml.ScalarNode && validTool(value.Value) {
 				r.tool = shown(value.Value)
 				break
 			}

@@ -91,7 +91,7 @@ func (s *stored) readStoredTool(index int, at gjson.Result, m, allMeta members, 
 	switch {
 	case t.Name == "":
 		in.reject("name", `missing field "name"`)
-	case !validTool.MatchString(t.Name):
+	case !validTool(t.Name):
 		in.reject("name", "must be 1 to 256 characters without blanks and control characters")
 	case taken:
 		in.tool = shown(t.Name)
