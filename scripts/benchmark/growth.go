@@ -43,31 +43,34 @@ func (b *bench) growth() error {
 	for _, p := range procs {
 		p.quiet()
 	}
-	small, large := subjects[0], subjects[1]
+	large := subjects[1]
 	var bySize, byEdits, spikes, cost []float64
 	for round := range b.rounds {
-		pair := []*subject{small, large}
-		if round%2 == 1 {
-			pair[0], pair[1] = large, small
-		}
-		rates := map[*subject]turn{}
-		for _, s := range pair {
-			if rates[s], err = s.turn(32, b.loud); err != nil {
+		// There and back again, so that what gets slower or faster meanwhile does so for all.
+		var turns [3]turn // small, large, large while it is edited
+		for _, i := range []int{0, 1, 2, 2, 1, 0} {
+			stop := func() {}
+			if i == 2 {
+				stop = b.edit(b.dir("large"), round, min(b.services-2, 1000), 20*time.Millisecond)
+			}
+			t, err := subjects[min(i, 1)].turn(32, b.loud)
+			stop()
+			if err != nil {
 				return err
 			}
+			turns[i].rate += t.rate / 2
+			turns[i].cpu += t.cpu / 2
+			turns[i].at += t.at / 2
+			if i == 2 {
+				time.Sleep(200 * time.Millisecond) // the last edits
+			}
 		}
-		stop := b.edit(b.dir("large"), round, min(b.services-2, 1000), 20*time.Millisecond)
-		edited, err := large.turn(32, b.loud)
-		stop()
-		if err != nil {
-			return err
-		}
-		time.Sleep(200 * time.Millisecond) // the last edits
-		bySize = append(bySize, rates[large].rate/rates[small].rate)
-		cost = append(cost, float64(rates[large].cpu)/float64(rates[small].cpu))
-		byEdits = append(byEdits, edited.rate/rates[large].rate)
-		spikes = append(spikes, float64(edited.at-rates[large].at)/1e6)
+		bySize = append(bySize, turns[1].rate/turns[0].rate)
+		cost = append(cost, float64(turns[1].cpu)/float64(turns[0].cpu))
+		byEdits = append(byEdits, turns[2].rate/turns[1].rate)
+		spikes = append(spikes, float64(turns[2].at-turns[1].at)/1e6)
 	}
+	large.close()
 	r := b.result
 	r.measure(measure{Name: fmt.Sprintf("%d services / 10, calls/s at c=32", b.services), Goal: .95}, bySize...)
 	r.measure(measure{Name: fmt.Sprintf("%d services / 10, CPU per call", b.services), Goal: 1.05, AtMost: true}, cost...)

@@ -31,7 +31,7 @@ import (
 // role runs one part until it is ended.
 func role(name string, args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("needs an address")
+		return fmt.Errorf("needs an address, or a file for tables")
 	}
 	switch name {
 	case "backend":
@@ -46,6 +46,8 @@ func role(name string, args []string) error {
 		return http.ListenAndServe(args[0], gosdk(args[1]))
 	case "proxy":
 		return profiled(args[0], args[1], args[2])
+	case "tables":
+		return tables(os.Stdout, args[0])
 	case "watched":
 		return watched(args[0], args[1], args[2], args[3])
 	}
