@@ -75,5 +75,9 @@ conformance: ## the official MCP conformance suite, direct and through the proxy
 	@scripts/conformance
 
 .PHONY: e2e
-e2e: ## end-to-end tests with real clients against a real Nacos
-	@scripts/e2e
+e2e: ## end-to-end tests with real clients against a real Nacos (ARGS for go test)
+	@scripts/e2e $(ARGS)
+
+.PHONY: more
+more: ## what takes minutes: a cluster of three Nacos whose members are killed, Nacos 2.x, TLS of Nacos itself
+	NMP_TEST_MORE=1 go test -count=1 -timeout 30m -v -run 'TestA04_MembersOfAClusterDie|TestNacos2|TestTLSOfNacosItself' ./nacos ./internal/e2e
