@@ -36,8 +36,9 @@ type soak struct {
 	did    map[string]int
 }
 
-// TestSoak makes random edits, good and malformed ones, deletions, cuts, resets, hangs, kills of Nacos and restarts of the
-// proxy, and compares at every quiet point: Nacos's list with the model, and /status with Nacos's list, MD5 by MD5.
+// TestSoak makes random edits, good and malformed ones, deletions, cuts, resets, hangs, silent deaths of connections, kills
+// of Nacos and restarts of the proxy, and compares at every quiet point: Nacos's list with the model, and /status with
+// Nacos's list, MD5 by MD5.
 func TestSoak(t *testing.T) {
 	length, err := time.ParseDuration(os.Getenv(Soak))
 	if err != nil {
@@ -143,7 +144,7 @@ func (k *soak) fault(kill bool) {
 		k.server.Restart(k.t)
 		return
 	}
-	switch k.r.IntN(6) {
+	switch k.r.IntN(7) {
 	case 0:
 		k.did["resets"]++
 		k.pair.Reset()
@@ -164,9 +165,15 @@ func (k *soak) fault(kill bool) {
 		pause()
 		k.pair.Set(faultproxy.Pass)
 	case 4:
+		k.did["silent deaths of all connections"]++
+		k.pair.Set(faultproxy.Swallow)
+		edits()
+		pause()
+		k.pair.Set(faultproxy.Pass)
+	case 5:
 		k.did["restarts of the proxy"]++
 		restart()
-	case 5:
+	case 6:
 		k.did["restarts of the proxy during an outage"]++
 		away(k.pair)
 		edits()
