@@ -16,8 +16,8 @@ help: ## list these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## build bin/nacos-mcp-proxy
-	go build -tags '$(TAGS)' -pgo=$(PGO) -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/nacos-mcp-proxy
+build: ## build bin/nacos-mcp-proxy, which needs no C library
+	CGO_ENABLED=0 go build -tags '$(TAGS)' -pgo=$(PGO) -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/nacos-mcp-proxy
 
 .PHONY: run
 run: ## start the proxy with its example and a demo backend; prints a curl line that works

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -107,11 +108,16 @@ func glob(pattern, s string) bool {
 }
 
 var (
-	htmlBreak = regexp.MustCompile(`(?i)</?(p|br|li|ul|ol|div|tr|table|h[1-6])(\s[^<>]{0,300})?/?>`)
-	htmlTag   = regexp.MustCompile(`(?i)</?(a|b|i|em|strong|code|span|pre|td|th|tbody|thead|small|sup|sub|img|aside|blockquote)(\s[^<>]{0,300})?/?>`)
+	// The first two are large, and most processes read no OpenAPI.
+	htmlBreak = lazily(`(?i)</?(p|br|li|ul|ol|div|tr|table|h[1-6])(\s[^<>]{0,300})?/?>`)
+	htmlTag   = lazily(`(?i)</?(a|b|i|em|strong|code|span|pre|td|th|tbody|thead|small|sup|sub|img|aside|blockquote)(\s[^<>]{0,300})?/?>`)
 	blanks    = regexp.MustCompile(`[ \t]+\n`)
 	newlines  = regexp.MustCompile(`\n{3,}`)
 )
+
+func lazily(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
 
 // clean makes text that people wrote fit for a document: HTML and control characters out, not longer than limit
 // characters.
@@ -120,7 +126,7 @@ func clean(s string, limit int) string {
 		s = strings.ToValidUTF8(s[:16*limit], "")
 	}
 	if strings.Contains(s, "<") {
-		s = htmlTag.ReplaceAllString(htmlBreak.ReplaceAllString(s, "\n"), "")
+		s = htmlTag().ReplaceAllString(htmlBreak().ReplaceAllString(s, "\n"), "")
 	}
 	if strings.Contains(s, "&") {
 		s = html.UnescapeString(s)
