@@ -179,7 +179,7 @@ func (h *holder) seen(where *[]string) []string {
 // TestClientsOverTLS has a client speak HTTP/2 and HTTP/1.1 over TLS: many calls at once, converted, passed on and answered
 // by events, and streams, over HTTP/2 all on one connection. A call that the client gives up ends the backend's work for
 // it, and for nothing else. Seen to fail with either protocol not set (app.newServer), and with context.Background
-// for the caller's context in gateway.execute or relay.direct.
+// for the caller's context in gateway.execute or relay.direct; over HTTP/2 also with "Connection: close" (gateway.hangUp).
 func TestClientsOverTLS(t *testing.T) {
 	for _, protocol := range []string{"HTTP/2.0", "HTTP/1.1"} {
 		t.Run(protocol, func(t *testing.T) { callsOverTLS(t, protocol) })
@@ -292,6 +292,18 @@ tools:
 	}
 	if diff := cmp.Diff(left, h.seen(&h.ended)); diff != "" {
 		t.Errorf("calls that ended (-want +got):\n%s", diff)
+	}
+	// What is wrong with one request does not end the connection of the others.
+	resp, err := ask(t.Context(), "POST", "/mcp/api", "", strings.Repeat(" ", 5<<20))
+	if err != nil || resp.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("a body too large: %v %v", resp, err)
+	} else {
+		_ = resp.Body.Close()
+	}
+	if resp, err = ask(t.Context(), "POST", "/mcp/api", "", `{"jsonrpc":"2.0","id":1,"method":"ping"}`); err != nil || resp.StatusCode != 200 {
+		t.Errorf("after it: %v %v", resp, err)
+	} else {
+		_ = resp.Body.Close()
 	}
 	if n := dialled.Load(); protocol == "HTTP/2.0" && n != 1 {
 		t.Errorf("%d connections", n)

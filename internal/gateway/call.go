@@ -50,13 +50,13 @@ type call struct {
 	ticket        access.Ticket
 
 	// for the audit log
-	allowed  bool
-	reason   string
-	detail   string
-	status   int
-	written  int64
-	eventing bool // the answer has become an event stream
-	abort    bool // the answer broke off: the connection must end too, lest it be taken for whole
+	allowed bool
+	reason  string
+	detail  string
+	status  int
+	written int64
+	events  *eventAnswer // the answer, if it has become an event stream
+	abort   bool         // the answer broke off: the connection must end too, lest it be taken for whole
 }
 
 func (c *call) reset(g *Gateway, w http.ResponseWriter, r *http.Request, name, version string) {
@@ -71,6 +71,9 @@ func (c *call) reset(g *Gateway, w http.ResponseWriter, r *http.Request, name, v
 // finish audits the call and gives it back.
 func (c *call) finish() {
 	c.ticket.Release()
+	if c.events != nil {
+		c.written = c.events.end()
+	}
 	g := c.g
 	if m := g.options.Metrics; m != nil {
 		m.observe(c)
@@ -86,7 +89,7 @@ func (c *call) finish() {
 	}
 	c.body = nil // not pooled: a transport may read on after the backend has answered early
 	abort := c.abort
-	c.g, c.w, c.r, c.index, c.service, c.variant, c.session = nil, nil, nil, nil, nil, nil, nil
+	c.g, c.w, c.r, c.index, c.service, c.variant, c.session, c.events = nil, nil, nil, nil, nil, nil, nil, nil
 	g.calls.Put(c)
 	if abort {
 		panic(http.ErrAbortHandler)
@@ -298,15 +301,23 @@ func (c *call) readBody() bool {
 			}
 			return true
 		case err != nil:
-			c.w.Header().Set("Connection", "close")
+			c.hangUp()
 			c.refuse(wire.NotJSON, "The request body could not be read in time")
 			return false
 		}
 	}
 }
 
+// hangUp ends the connection with the answer, as the rest of the body would be taken for the next request. Over HTTP/2 it
+// is the stream alone that ends; others on the connection are not to suffer.
+func (c *call) hangUp() {
+	if c.r.ProtoMajor < 2 {
+		c.w.Header().Set("Connection", "close")
+	}
+}
+
 func (c *call) tooLarge() {
-	c.w.Header().Set("Connection", "close")
+	c.hangUp()
 	c.refuse(wire.BodyTooLarge, "Request body too large: at most "+strconv.FormatInt(c.g.options.RequestBody, 10)+" bytes")
 }
 

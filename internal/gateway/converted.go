@@ -257,8 +257,8 @@ func (c *call) callTool() {
 	} else {
 		c.out = wire.AppendResult(c.out[:0], c.env.ID, result)
 	}
-	if c.eventing {
-		c.sendEvent(c.out)
+	if c.events != nil {
+		c.events.send(c.out)
 		return
 	}
 	c.write(http.StatusOK, c.out)

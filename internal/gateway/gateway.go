@@ -34,7 +34,7 @@ type Options struct {
 	Sources        []registry.KeySource  // where consumers without sources of their own present keys
 	RequestBody    int64                 // bytes
 	BodyTime       time.Duration         // to read a request's body
-	KeepAlive      time.Duration         // between comments on streams that the gateway itself holds open
+	KeepAlive      time.Duration         // between comments on silent answers of the gateway's own; 0: none
 	AllowedHosts   []string              // values of Host; empty: any, but loopback names only on a loopback listener
 	AllowedOrigins []string              // besides the request's own
 	TrustedProxies []netip.Prefix        // whose X-Forwarded-For is believed

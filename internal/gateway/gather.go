@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
@@ -66,28 +68,68 @@ func (c *call) progress(n int, piece []byte) {
 	if c.env.ProgressToken == nil || !strings.Contains(c.r.Header.Get("Accept"), "text/event-stream") {
 		return
 	}
-	if !c.eventing {
-		c.eventing = true
-		c.startEvents()
+	if c.events == nil {
+		c.status = http.StatusOK
+		c.events = startEvents(c.w, c.g.options.KeepAlive)
 	}
 	params := append([]byte(`{"progressToken":`), c.env.ProgressToken...)
 	params = strconv.AppendInt(append(params, `,"progress":`...), int64(n), 10)
 	params = append(params, `,"message":`...)
 	params = append(jsontext.AppendString(params, piece), '}')
-	c.sendEvent(wire.AppendNotification(nil, wire.NotificationProgress, params))
+	c.events.send(wire.AppendNotification(nil, wire.NotificationProgress, params))
 }
 
-func (c *call) startEvents() {
-	h := c.w.Header()
+// eventAnswer is an answer that has become an event stream. While it is silent it carries comments, so that nobody on the
+// way takes the connection for dead.
+type eventAnswer struct {
+	every time.Duration // between comments; 0: none
+
+	mu    sync.Mutex // guards what follows, and w
+	w     http.ResponseWriter
+	timer *time.Timer
+	ended bool
+	bytes int64
+}
+
+// startEvents sends the head of such an answer. It must be ended before the handler returns.
+func startEvents(w http.ResponseWriter, every time.Duration) *eventAnswer {
+	h := w.Header()
 	h.Set(contentTypeKey, "text/event-stream")
 	h.Set("Cache-Control", "no-cache, no-transform")
 	h.Set("X-Accel-Buffering", "no")
-	c.status = http.StatusOK
-	c.w.WriteHeader(http.StatusOK)
+	w.WriteHeader(http.StatusOK)
+	e := &eventAnswer{w: w, every: every}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if every > 0 {
+		e.timer = time.AfterFunc(every, func() { e.write([]byte(": keep-alive\n\n")) })
+	}
+	return e
 }
 
-func (c *call) sendEvent(message []byte) {
-	n, _ := c.w.Write(wire.AppendEvent(nil, "", "message", message))
-	c.written += int64(n)
-	_ = http.NewResponseController(c.w).Flush()
+func (e *eventAnswer) send(message []byte) { e.write(wire.AppendEvent(nil, "", "message", message)) }
+
+func (e *eventAnswer) write(p []byte) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ended {
+		return
+	}
+	n, _ := e.w.Write(p)
+	e.bytes += int64(n)
+	_ = http.NewResponseController(e.w).Flush()
+	if e.timer != nil {
+		e.timer.Reset(e.every)
+	}
+}
+
+// end lets nothing more be written, and tells how much was.
+func (e *eventAnswer) end() int64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ended = true
+	if e.timer != nil {
+		e.timer.Stop()
+	}
+	return e.bytes
 }
