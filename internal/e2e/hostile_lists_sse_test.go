@@ -17,10 +17,11 @@ func TestA18_ListsAreFilteredOverHTTPAndSSE(t *testing.T) {
 	s := directory(t)
 	var body, contentType, coding string // what the backends answer
 	old := newOldServer(t, func(message []byte) string {
-		if gjson.GetBytes(message, "method").Str == "initialize" {
-			return oldAnswer(message)
+		switch gjson.GetBytes(message, "method").Str {
+		case "tools/list", "tools/call":
+			return body
 		}
-		return body
+		return oldAnswer(message)
 	})
 	streamable := newRecorder(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", contentType)
