@@ -44,7 +44,7 @@ func (f *frame) call(name string) *frame {
 	return c
 }
 
-// flame draws the profile at from into the SVG file at to.
+// flame draws the profile at from into the SVG file at to, and prints what its samples were spent on.
 func flame(from, to, title string) error {
 	f, err := os.Open(from)
 	if err != nil {
@@ -62,6 +62,7 @@ func flame(from, to, title string) error {
 	defer out.Close()
 	w := bufio.NewWriter(out)
 	drawFlame(w, stacks(p), title)
+	printShares(os.Stdout, p)
 	return w.Flush()
 }
 

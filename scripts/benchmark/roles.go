@@ -48,6 +48,8 @@ func role(name string, args []string) error {
 		return profiled(args[0], args[1], args[2])
 	case "tables":
 		return tables(os.Stdout, args[0])
+	case "flame":
+		return flame(args[0], args[1], "CPU profile")
 	case "watched":
 		return watched(args[0], args[1], args[2], args[3])
 	}
