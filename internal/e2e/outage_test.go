@@ -255,3 +255,32 @@ func TestA04_ConvergesWhenNacosIsBack(t *testing.T) {
 		})
 	}
 }
+
+// TestFirstCallDuringAnOutage: of a service that nobody called before Nacos went away the instances are not known. Its call
+// says so, another service that was called goes on, and both work once Nacos is back. Seen red with
+// a call that waits for its instances as long as it may.
+func TestFirstCallDuringAnOutage(t *testing.T) {
+	s, server, _ := realNacos(t)
+	api := newRecorder(t, shop)
+	s.put(t, "proxy-consumers", "alice.yaml", consumer(aliceKey))
+	for _, service := range []string{"called", "never"} {
+		s.put(t, "proxy-services", service+".yaml", "upstream: {nacos: {group: DEFAULT_GROUP, service: shop-"+service+", scheme: http}}\ntools:\n  - name: get_item\n    description: d\n    requestTemplate: {url: /items/7, method: GET}\n    responseTemplate: {body: \"{{.name}}\"}\n")
+		s.put(t, "proxy-grants", service+".yaml", "consumers: [alice]\n")
+		s.instance(t, "DEFAULT_GROUP", "shop-"+service, api.address())
+	}
+	pair := faultproxy.NewPair(t, server.Addr)
+	state := t.TempDir()
+	p := start(t, s, through(pair), func(c *config.Config) { c.State.Path = state }).ready()
+	call := func(service string) answer { return p.client(service, aliceKey).call("get_item", "{}") }
+	eventually(t, 10*time.Second, "a call", func() bool { return call("called").text() == "Lamp" })
+	away(pair)
+	eventually(t, 15*time.Second, "the outage is noticed", func() bool { return !p.connected() })
+	if a := call("never"); a.text() == "Lamp" || !strings.Contains(a.Body, "no healthy instance of the backend") {
+		t.Errorf("never called before: %d %s", a.Status, a.Body)
+	}
+	if a := call("called"); a.text() != "Lamp" {
+		t.Errorf("called before: %d %s", a.Status, a.Body)
+	}
+	pair.Set(faultproxy.Pass)
+	eventually(t, 30*time.Second, "it works once Nacos is back", func() bool { return call("never").text() == "Lamp" })
+}
