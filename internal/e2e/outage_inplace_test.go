@@ -32,7 +32,8 @@ func (v inPlace) manifest(side string) string {
 
 // TestA09_EditsInPlaceNeverMixOnNacos edits the version that is served while calls go on: through Nacos's own API, as its
 // console does, and by hand, the three documents in every order with pauses of 200 ms. Every answer is of one side whole.
-// An edit of one document alone holds within a second all the same. Seen red with the hold of the catalog taken out.
+// An edit of one document alone holds within a second all the same. An edit that a busy machine stretched beyond what the
+// catalog waits for shows nothing, and is made again. Seen red with the hold of the catalog taken out.
 func TestA09_EditsInPlaceNeverMixOnNacos(t *testing.T) {
 	s, server, namespace := realNacos(t)
 	for _, side := range []string{"a", "b"} {
@@ -62,33 +63,76 @@ func TestA09_EditsInPlaceNeverMixOnNacos(t *testing.T) {
 	}
 	eventually(t, 15*time.Second, "the first side answers", answers("a"))
 
-	var watching sync.WaitGroup
-	stop, seen, wrong := make(chan struct{}), map[string]int{}, []string(nil)
-	watching.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
+	var mu sync.Mutex
+	seen, wrong := map[string]int{}, []string(nil)
+	watch := func() func() {
+		var watching sync.WaitGroup
+		stop := make(chan struct{})
+		watching.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				time.Sleep(2 * time.Millisecond) // leave Nacos some of the machine
+				names := tools()
+				side, fault := "", ""
+				if len(names) != 1 {
+					fault = fmt.Sprintf("listed %v", names)
+				} else {
+					side = strings.TrimPrefix(names[0], "tool-")
+					// The version may change between the two, and then the next list shows it.
+					if a := p.client("inplace", aliceKey).call(names[0], "{}"); a.text() != side && slices.Equal(tools(), names) {
+						fault = fmt.Sprintf("call of %s: %d %s", names[0], a.Status, a.Body)
+					}
+				}
+				mu.Lock()
+				seen[side]++
+				if fault != "" {
+					wrong = append(wrong, fault)
+				}
+				mu.Unlock()
 			}
-			names := tools()
-			if len(names) != 1 {
-				wrong = append(wrong, fmt.Sprintf("listed %v", names))
-				continue
+		})
+		return func() { close(stop); watching.Wait() }
+	}
+	side := "a"
+	// edited makes an edit to the other side until none of its writes came later after the one before than the catalog waits.
+	edited := func(what string, writes ...func()) {
+		t.Helper()
+		for try := 1; ; try++ {
+			side = map[string]string{"a": "b", "b": "a"}[side]
+			wrong = nil
+			end := watch()
+			var widest time.Duration
+			for i, write := range writes {
+				if i > 0 {
+					time.Sleep(200 * time.Millisecond)
+				}
+				began := time.Now()
+				write()
+				widest = max(widest, time.Since(began))
 			}
-			side := strings.TrimPrefix(names[0], "tool-")
-			seen[side]++
-			// The version may change between the two, and then the next list shows it.
-			if a := p.client("inplace", aliceKey).call(names[0], "{}"); a.text() != side && slices.Equal(tools(), names) {
-				wrong = append(wrong, fmt.Sprintf("call of %s: %d %s", names[0], a.Status, a.Body))
+			within(t, what, answers(side))
+			end()
+			if len(writes) > 1 {
+				widest += 200 * time.Millisecond
 			}
+			switch {
+			case widest > 350*time.Millisecond:
+				t.Logf("%s: %s between two writes, which shows nothing", what, widest)
+				if try < 10 {
+					continue
+				}
+			case len(wrong) > 0:
+				t.Errorf("%s: %d wrong answers, the first: %s", what, len(wrong), wrong[0])
+			}
+			return
 		}
-	})
-	side, turn := "a", func(side string) string { return map[string]string{"a": "b", "b": "a"}[side] }
+	}
 	for range 6 {
-		side = turn(side)
-		publish(http.MethodPut, side)
-		within(t, "an edit through Nacos's API", answers(side))
+		edited("an edit through Nacos's API", func() { publish(http.MethodPut, side) })
 	}
 	write := []func(){
 		func() { s.put(t, "mcp-tools", v.id+"-1.0.0-mcp-tools.json", v.tools(side)) },
@@ -96,23 +140,11 @@ func TestA09_EditsInPlaceNeverMixOnNacos(t *testing.T) {
 		func() { s.put(t, "mcp-server-versions", v.id+"-mcp-versions.json", v.manifest(side)) },
 	}
 	for _, order := range [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}} {
-		side = turn(side)
-		for i, step := range order {
-			if i > 0 {
-				time.Sleep(200 * time.Millisecond)
-			}
-			write[step]()
-		}
-		within(t, fmt.Sprint("an edit by hand in the order ", order), answers(side))
+		edited(fmt.Sprint("an edit by hand in the order ", order), write[order[0]], write[order[1]], write[order[2]])
 	}
-	close(stop)
-	watching.Wait()
 	t.Logf("lists of each side: %v", seen)
 	if seen["a"] == 0 || seen["b"] == 0 {
 		t.Errorf("only one side was seen: %v", seen)
-	}
-	if len(wrong) > 0 {
-		t.Errorf("%d wrong answers, the first: %s", len(wrong), wrong[0])
 	}
 
 	s.put(t, "mcp-tools", v.id+"-1.0.0-mcp-tools.json", v.tools("alone"))
