@@ -41,10 +41,10 @@ type authenticator struct {
 	loginPath string
 }
 
-// errLogin is ErrForbidden for everything, as opposed to one right that is missing.
-var errLogin = fmt.Errorf("%w: login refused", ErrForbidden)
+// ErrLogin is ErrForbidden for everything: the user or the password is wrong, as opposed to one right that is missing.
+var ErrLogin = fmt.Errorf("%w: login refused", ErrForbidden)
 
-func missingRight(err error) bool { return errors.Is(err, ErrForbidden) && !errors.Is(err, errLogin) }
+func missingRight(err error) bool { return errors.Is(err, ErrForbidden) && !errors.Is(err, ErrLogin) }
 
 // credential is what one request was sent with.
 type credential struct {
@@ -168,7 +168,7 @@ func (a *authenticator) fetch(ctx context.Context) (string, time.Duration, error
 	if err != nil {
 		// Nacos 3.1 answers a wrong password with a bare 500, an unknown user with 403.
 		if errors.As(err, &status) && (status.status == http.StatusInternalServerError || errors.Is(err, ErrForbidden)) {
-			return "", 0, fmt.Errorf("log in as %q: %w: wrong user or password (HTTP %d)", a.c.cfg.Username, errLogin, status.status)
+			return "", 0, fmt.Errorf("log in as %q: %w: wrong user or password (HTTP %d)", a.c.cfg.Username, ErrLogin, status.status)
 		}
 		return "", 0, fmt.Errorf("log in as %q: %w", a.c.cfg.Username, err)
 	}

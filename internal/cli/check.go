@@ -47,6 +47,9 @@ and print each rejection as group/dataId:line: message. Exits 1 if there is one;
 				return err
 			}
 			defer s.Close()
+			if s.documents == 0 {
+				p.note("There is not one document: are %s right?", s.place)
+			}
 			return p.report(s)
 		},
 	}

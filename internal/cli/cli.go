@@ -82,8 +82,25 @@ func (p *program) execute(ctx context.Context, args []string) int {
 	}
 	if err != error(errReported) {
 		fmt.Fprintf(p.err, "nacos-mcp-proxy: %v\n", err)
+		if way := wayOut(err); way != "" {
+			fmt.Fprintln(p.err, way)
+		}
 	}
 	return exitCode(err)
+}
+
+// wayOut says what to look at where the source did not answer or let nobody in; other errors say it themselves.
+func wayOut(err error) string {
+	var c coded
+	switch {
+	case errors.As(err, &c):
+		return ""
+	case errors.Is(err, nacos.ErrLogin):
+		return "Check nacos.username (--nacos-username, NMP_NACOS_USERNAME) and nacos.password (NMP_NACOS_PASSWORD)."
+	case errors.Is(err, nacos.ErrUnavailable):
+		return "Is it running, and is nacos.addresses (--nacos-addresses, NMP_NACOS_ADDRESSES) or dir.path right?"
+	}
+	return ""
 }
 
 func exitCode(err error) int {

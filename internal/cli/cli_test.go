@@ -317,6 +317,13 @@ func TestGrantsNameTheGroupsThatRemain(t *testing.T) {
 		t.Errorf("got\n%s", s.out)
 	}
 	s.want("proxy-grants/p.yaml", "consumers: [{group: staff}]\n")
+	s.must("grants", "allow", "p", "--group", "staf")
+	if want := "warning: nobody is in group \"staf\" yet (did you mean \"staff\"?); see consumers list\n"; !strings.Contains(s.err, want) {
+		t.Errorf("not said: %s\n%s", want, s.err)
+	}
+	if s.must("grants", "allow", "p", "--group", "staff"); strings.Contains(s.err, "nobody is in") {
+		t.Errorf("of a group with members: %s", s.err)
+	}
 }
 
 func TestJSONDocumentsStayJSON(t *testing.T) {
@@ -498,11 +505,30 @@ func TestEmptySourceAndMissingOne(t *testing.T) {
 	if out := s.must("check"); out != "0 documents, 0 services: 0 documents and 0 tools rejected, 0 warnings\n" {
 		t.Errorf("got %q", out)
 	}
+	if want := "There is not one document: are source and dir.path right?\n"; s.err != want {
+		t.Errorf("stderr %q, want %q", s.err, want)
+	}
 	s.must("services", "list")
 	s.must("consumers", "list")
 	os.Remove(filepath.Join(s.root, "config"))
 	s.fails(exitUnavailable, "does not exist (create it with mkdir -p, or mend dir.path)", "check")
 	s.fails(exitUnavailable, "does not exist", "consumers", "create", "alice")
+}
+
+// Who cannot reach the source, or is not let in, is told what to look at. Seen red without the way out.
+func TestSourcesThatDoNotAnswer(t *testing.T) {
+	s := newShell(t)
+	const where = "Is it running, and is nacos.addresses (--nacos-addresses, NMP_NACOS_ADDRESSES) or dir.path right?\n"
+	began := time.Now()
+	s.fails(exitUnavailable, where, "consumers", "list", "--source", "nacos", "--nacos-addresses", "127.0.0.1:1")
+	s.fails(exitUnavailable, where, "grants", "allow", "p", "--group", "g", "--source", "nacos", "--nacos-addresses", "127.0.0.1:1")
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	s.open = func(context.Context, config.Config, *slog.Logger) (*documents, error) {
+		return nil, fmt.Errorf("log in as %q: %w", "nacos", nacos.ErrLogin)
+	}
+	s.fails(exitUnavailable, "Check nacos.username (--nacos-username, NMP_NACOS_USERNAME) and nacos.password (NMP_NACOS_PASSWORD).\n", "consumers", "list")
 }
 
 func TestWrongUsage(t *testing.T) {

@@ -32,7 +32,26 @@ func openDocument(dataID, text string) (*document, error) {
 	if d.node.Content[0].Kind != yaml.MappingNode {
 		return nil, errors.New("it is no mapping of fields to values")
 	}
+	if line := sharedAt(&d.node); line > 0 {
+		return nil, fmt.Errorf("line %d: an anchor is used there, so that an edit in one place would change another: write it out", line)
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, errors.New("it holds several documents, separated by ---")
+	}
 	return d, nil
+}
+
+// sharedAt is the line of the first alias, 0 if there is none.
+func sharedAt(n *yaml.Node) int {
+	if n.Kind == yaml.AliasNode {
+		return n.Line
+	}
+	for _, c := range n.Content {
+		if line := sharedAt(c); line > 0 {
+			return line
+		}
+	}
+	return 0
 }
 
 // root is the document's mapping.

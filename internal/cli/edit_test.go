@@ -20,6 +20,21 @@ func TestDiff(t *testing.T) {
 	}
 }
 
+// What cannot be edited without changing something else is refused: a list that two places share, where a grant of one tool
+// would become one of the service, and a second document in the same text, which would be lost. Seen red without either check.
+func TestDocumentsThatAnEditWouldHarmAreRefused(t *testing.T) {
+	for content, want := range map[string]string{
+		"auth: required\nconsumers: &all\n  - alice\ntools:\n  a: *all\n": "edit proxy-grants/p.yaml: line 5: an anchor is used there, so that an edit in one place would change another: write it out; mend it first",
+		"---\nconsumers: [alice]\n---\nauth: disabled\n":                  "edit proxy-grants/p.yaml: it holds several documents, separated by ---; mend it first",
+	} {
+		s := newShell(t)
+		s.put("proxy-consumers/bob.yaml", "keys: []\n")
+		s.put("proxy-grants/p.yaml", content)
+		s.fails(exitFailed, want, "grants", "allow", "p", "--consumer", "bob", "--tool", "a")
+		s.want("proxy-grants/p.yaml", content)
+	}
+}
+
 // Whatever people wrote, an edit must give the same values as the encoder's own version of it.
 func FuzzEdit(f *testing.F) {
 	for _, seed := range []string{handwritten, "auth: required\n", "consumers: [a]\ntools:\n  t: [b] # c\n", "{auth: required}", "a: &x [1]\nconsumers: *x\n",

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +31,7 @@ const grantsHeader = `# Who may call the service of the same name.
 #   consumers  service level: every tool there is and every tool to come, whatever stands under tools
 #   tools      tool level: the named tools and no others; * in a name matches anything
 #   versions   optional: registry versions that may be asked for besides the latest
+#   limits     optional, per replica, for all callers together: rps, burst, concurrent, and the same per tool under tools
 #
 # An entry is a consumer's name, or {consumer: NAME, notAfter: TIME}, or {group: NAME}. Grants add up, there are no
 # denials, and an edit is in force within a second.
@@ -166,6 +168,7 @@ func (p *program) allow(ctx context.Context, d *documents, service string, who p
 	}
 	out.Documents = append(out.Documents, w)
 	p.adviseOnService(ctx, d, service)
+	p.adviseOnGroup(ctx, d, who.group)
 	return p.print(out, func() {
 		if grants, _ := d.of(registry.GroupGrants).Get(ctx, nacos.Key{Group: registry.GroupGrants, DataID: service + ".yaml"}); !p.dryRun {
 			if g, _ := registry.ParseGrants(service+".yaml", grants.Content); g != nil && g.Auth == registry.AuthDisabled {
@@ -182,6 +185,26 @@ func (p *program) adviseOnService(ctx context.Context, d *documents, service str
 		return
 	}
 	p.note("warning: there is no service %q yet%s; the grants are kept for it", service, spelling.DidYouMean(service, keysOf(names)))
+}
+
+// adviseOnGroup warns about a group that nobody is in: often it is misspelt.
+func (p *program) adviseOnGroup(ctx context.Context, d *documents, name string) {
+	if name == "" {
+		return
+	}
+	docs, err := d.group(ctx, registry.GroupConsumers, nil)
+	if err != nil {
+		return
+	}
+	var all []string
+	for _, doc := range docs {
+		if c, _ := registry.ParseConsumer(doc.Key.DataID, doc.Content); c != nil {
+			all = append(all, c.Groups...)
+		}
+	}
+	if !slices.Contains(all, name) {
+		p.note("warning: nobody is in group %q yet%s; see consumers list", name, spelling.DidYouMean(name, all))
+	}
 }
 
 // addGrant adds who to the service level, or to that of each tool. A grant that is there gets the new end.

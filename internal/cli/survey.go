@@ -21,6 +21,7 @@ import (
 type survey struct {
 	*catalog.Catalog
 	documents int
+	place     string // the keys of the boot configuration that say where
 	grants    []nacos.Change
 	wanted    *wanted
 }
@@ -82,7 +83,10 @@ func overlook(ctx context.Context, cfg config.Config, all []nacos.Change, unread
 			grants = append(grants, c)
 		}
 	}
-	s := &survey{documents: len(all), grants: grants, wanted: &wanted{}}
+	s := &survey{documents: len(all), place: "source and dir.path", grants: grants, wanted: &wanted{}}
+	if cfg.Source == config.SourceNacos {
+		s.place = "nacos.addresses, nacos.namespace and nacos.accessNamespace"
+	}
 	var err error
 	s.Catalog, err = catalog.New(catalog.Options{
 		Services:    1,
