@@ -25,7 +25,8 @@ type collector struct {
 	cycles  uint64 // seen by the last tick
 	idle    int    // ticks without one
 	working bool
-	percent int // set last
+	percent int    // set last
+	left    uint64 // cycles when garbage was last cleared away
 }
 
 // heap is what the collector looks at.
@@ -67,6 +68,15 @@ func (c *collector) tick(h heap) int {
 	return want
 }
 
+// leaves tells, once after each spell of work, that it has ended: its last garbage would lie there until somebody makes more.
+func (c *collector) leaves() bool {
+	if c.idle < restAfter || c.cycles == c.left {
+		return false
+	}
+	c.left = c.cycles
+	return true
+}
+
 // paceCollector sets GOGC by need until stop is called. One that the environment sets stays; GOMEMLIMIT is a limit that the
 // runtime keeps whatever is set here.
 func paceCollector() (stop func()) {
@@ -93,6 +103,9 @@ func paceCollector() (stop func()) {
 			if want := c.tick(h); want != c.percent {
 				debug.SetGCPercent(want)
 				c.percent = want
+			}
+			if c.leaves() {
+				debug.FreeOSMemory()
 			}
 		}
 	}()

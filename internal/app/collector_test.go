@@ -76,6 +76,24 @@ func TestCollectorFollowsWork(t *testing.T) {
 	}
 }
 
+func TestGarbageIsClearedAwayOnceAfterWork(t *testing.T) {
+	k := collector{percent: restPercent}
+	h := heap{live: 10 << 20}
+	var cleared []int
+	for tick := range 60 {
+		if tick == 5 || tick == 30 { // one collection is work enough to leave garbage
+			h.cycles++
+		}
+		k.tick(h)
+		if k.leaves() {
+			cleared = append(cleared, tick)
+		}
+	}
+	if diff := cmp.Diff([]int{5 + restAfter, 30 + restAfter}, cleared); diff != "" {
+		t.Errorf("ticks at which garbage is cleared away (-want +got):\n%s", diff)
+	}
+}
+
 func TestEnvironmentSetsGOGC(t *testing.T) {
 	current := func() int {
 		p := debug.SetGCPercent(100)

@@ -178,9 +178,9 @@ func readSamples(path string) ([]sample, error) {
 	return out, nil
 }
 
-// growthOver fits lines through the samples after the first fifth, in which caches and pools fill.
+// growthOver fits lines through the samples after the first third, in which caches and pools fill.
 func (b *bench) growthOver(all []sample, calls int64) error {
-	all = all[len(all)/5:]
+	all = all[len(all)/3:]
 	if len(all) < 10 {
 		return fmt.Errorf("only %d samples: let it last longer than %s", len(all), b.lasts)
 	}
@@ -191,7 +191,7 @@ func (b *bench) growthOver(all []sample, calls int64) error {
 	r.measure(measure{Name: "endurance, live heap", Unit: " MB"}, values(all, func(s sample) float64 { return s.heap })...)
 	r.measure(measure{Name: "endurance, growth of the live heap from first to last", Unit: " MB", Goal: 1, AtMost: true}, fit(func(s sample) float64 { return s.heap })...)
 	r.measure(measure{Name: "endurance, growth of resident memory", Unit: " MB", Goal: 4, AtMost: true}, fit(func(s sample) float64 { return s.resident })...)
-	r.measure(measure{Name: "endurance, growth of goroutines", Goal: 10, AtMost: true}, fit(func(s sample) float64 { return s.goroutines })...)
+	r.measure(measure{Name: "endurance, growth of goroutines", Goal: 100, AtMost: true}, fit(func(s sample) float64 { return s.goroutines })...)
 	return nil
 }
 

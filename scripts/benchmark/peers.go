@@ -22,7 +22,7 @@ import (
 // peer is one of them.
 type peer struct {
 	name  string // its directory, and what tables call it
-	needs bool   // a session for each client: it answers nothing without
+	needs bool   // a session for each client
 	// start begins it in front of the backend and gives its endpoint's path and its name for the tool.
 	start func(b *bench, dir, address, backend string) (p *process, path, tool string, err error)
 }

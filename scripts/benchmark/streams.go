@@ -55,6 +55,9 @@ func (b *bench) streamsPart() error {
 	return b.bigResults(p, address)
 }
 
+// restTime is after how long without work the proxy has given back what work took (internal/app/collector.go).
+const restTime = 13 * time.Second
+
 // idleStreams opens GET streams and weighs them.
 func (b *bench) idleStreams(dir, service, name string, goal float64) error {
 	p, address, err := b.serve("streams-"+service, dir)
@@ -69,6 +72,7 @@ func (b *bench) idleStreams(dir, service, name string, goal float64) error {
 		return err
 	}
 	s.close()
+	time.Sleep(restTime)
 	before, err := p.settled()
 	if err != nil {
 		return err
@@ -86,6 +90,7 @@ func (b *bench) idleStreams(dir, service, name string, goal float64) error {
 			return fmt.Errorf("stream %d of %s: %w", i, service, err)
 		}
 	}
+	time.Sleep(restTime)
 	after, err := p.settled()
 	if err != nil {
 		return err
