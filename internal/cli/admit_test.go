@@ -29,8 +29,6 @@ const registryID = "4a6b5d3e-1c2f-4f6e-9d8a-7b6c5d4e3f2a"
 
 // What a document needs of others is looked at before it is written, by the code that `check` uses: after each refusal and
 // each write `check` finds nothing that it did not find before.
-//
-// Seen red with the documents around left out of the overlay, and with admit taken out of write.
 func TestWritesAreJudgedTogetherWithTheOtherDocuments(t *testing.T) {
 	passed := strings.Replace(keyed, "/v1}", "/mcp, transport: streamable}", 1)
 	passed = passed[:strings.Index(passed, "tools:")]
@@ -84,7 +82,7 @@ func TestWritesAreJudgedTogetherWithTheOtherDocuments(t *testing.T) {
 	}
 }
 
-// Of several files none is written where one is refused. Seen red with each judged when it is written.
+// Of several files none is written where one is refused.
 func TestOfSeveralServicesAllAreWrittenOrNone(t *testing.T) {
 	s := newShell(t)
 	dir := t.TempDir()
@@ -98,8 +96,7 @@ func TestOfSeveralServicesAllAreWrittenOrNone(t *testing.T) {
 	s.must("services", "publish", filepath.Join(dir, "a.yaml"), filepath.Join(dir, "shop.yaml"))
 }
 
-// Somebody whose document is rejected for a key that another one holds can still be disabled. Seen red with every
-// rejection of the document refused.
+// Somebody whose document is rejected for a key that another one holds can still be disabled.
 func TestConsumersThatAreRejectedInPartCanBeEdited(t *testing.T) {
 	s := newShell(t)
 	digest := strings.Repeat("ab", 32)
@@ -111,7 +108,7 @@ func TestConsumersThatAreRejectedInPartCanBeEdited(t *testing.T) {
 	s.fails(exitFailed, "is rejected as it stands, before this edit: mend it first", "consumers", "disable", "bob")
 }
 
-// A fault of many tools is told once and counted. Seen red with every tool told.
+// A fault of many tools is told once and counted.
 func TestTheSameFaultOfManyToolsIsToldOnce(t *testing.T) {
 	s := newShell(t)
 	s.in = keyed
@@ -149,7 +146,7 @@ func (f forbidding) Get(ctx context.Context, key nacos.Key) (nacos.Document, err
 }
 
 // A publisher may not read the backends' credentials: what cannot be checked is said, and stops nothing; what can be
-// checked still does. Seen red with ErrForbidden returned, and with the credentials looked up all the same.
+// checked still is.
 func TestWhoMayNotReadCredentialsIsWarned(t *testing.T) {
 	s := newShell(t)
 	s.open = func(ctx context.Context, cfg config.Config, log *slog.Logger) (*documents, error) {

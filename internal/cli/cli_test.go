@@ -515,7 +515,7 @@ func TestEmptySourceAndMissingOne(t *testing.T) {
 	s.fails(exitUnavailable, "does not exist", "consumers", "create", "alice")
 }
 
-// Who cannot reach the source, or is not let in, is told what to look at. Seen red without the way out.
+// Who cannot reach the source, or is not let in, is told what to look at.
 func TestSourcesThatDoNotAnswer(t *testing.T) {
 	s := newShell(t)
 	const where = "Is it running, and is nacos.addresses (--nacos-addresses, NMP_NACOS_ADDRESSES) or dir.path right?\n"

@@ -10,7 +10,6 @@ import (
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
-// Seen red with the services not added, with the header left out and with the secret cut at its first blank.
 func TestCredentialsSetMakesAndEditsTheDocument(t *testing.T) {
 	s := newShell(t)
 	s.fails(exitUsage, "proxy-credentials/shop.yaml is new: say which service may use it and where it may be sent, with --service and --host", "credentials", "set", "shop", "key")
@@ -32,7 +31,6 @@ func TestCredentialsSetMakesAndEditsTheDocument(t *testing.T) {
 	}
 }
 
-// Seen red with the plain difference shown.
 func TestA20_CredentialsAreNotPrinted(t *testing.T) {
 	s := newShell(t)
 	s.in = "CANARY-new"

@@ -21,7 +21,7 @@ func TestDiff(t *testing.T) {
 }
 
 // What cannot be edited without changing something else is refused: a list that two places share, where a grant of one tool
-// would become one of the service, and a second document in the same text, which would be lost. Seen red without either check.
+// would become one of the service, and a second document in the same text, which would be lost.
 func TestDocumentsThatAnEditWouldHarmAreRefused(t *testing.T) {
 	for content, want := range map[string]string{
 		"auth: required\nconsumers: &all\n  - alice\ntools:\n  a: *all\n": "edit proxy-grants/p.yaml: line 5: an anchor is used there, so that an edit in one place would change another: write it out; mend it first",

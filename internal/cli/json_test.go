@@ -29,8 +29,6 @@ var changing = []struct {
 // TestJSONOfEveryCommand runs the commands of testdata/json.txtar one after the other on one directory and compares their
 // JSON: always one object. -update writes what they print. Commands that are not there have goldens of their own or need
 // a running proxy.
-//
-// Seen red with a list printed by `grants allow --create`, and with a command taken out of the file.
 func TestJSONOfEveryCommand(t *testing.T) {
 	s := newShell(t)
 	dir := t.TempDir()

@@ -50,6 +50,8 @@ func ownService(url, tool, template string) string {
 
 // TestEditsHoldWithinASecondOnNacos makes every kind of edit that issue 3 names, one after the other, while a second
 // service has to stay as it was.
+//
+// Seen to fail with a service keeping the access it had when its grants change.
 func TestEditsHoldWithinASecondOnNacos(t *testing.T) {
 	s, server, namespace := realNacos(t)
 	api, _ := fourKindsOnNacos(t, s, server, namespace)

@@ -55,6 +55,8 @@ func next(t *testing.T, events <-chan string, what string) (string, bool) {
 }
 
 // TestA17_OpenStreamsFollowTheirGrant holds a stream open while its grant is edited and taken away, or ends by itself.
+//
+// Seen to fail with open streams never reviewed, and with their review at a time when nothing has expired.
 func TestA17_OpenStreamsFollowTheirGrant(t *testing.T) {
 	s := directory(t)
 	fourKinds(t, s)
