@@ -103,7 +103,12 @@ func field(line string) (name, value string, ok bool) {
 			return "", "", false
 		}
 	}
-	value = strings.Trim(value, " \t")
+	for value != "" && isBlank(value[0]) {
+		value = value[1:]
+	}
+	for value != "" && isBlank(value[len(value)-1]) {
+		value = value[:len(value)-1]
+	}
 	for i := range len(value) {
 		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
 			return "", "", false
@@ -111,6 +116,8 @@ func field(line string) (name, value string, ok bool) {
 	}
 	return textproto.CanonicalMIMEHeaderKey(name), value, true
 }
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
 // isTokenByte: RFC 9110, 5.6.2.
 var isTokenByte = func() (set [256]bool) {
