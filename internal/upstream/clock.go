@@ -11,13 +11,13 @@ import (
 
 var errTimeout = errors.New("time limit reached")
 
-// watchAfter is for how long a call goes on before it looks after its caller. Most calls are over by then and save the
-// six allocations that following a context costs; one that was given up is ended this much later.
+// watchAfter is for how long a call goes on before it looks after its caller. Most calls are over by then and save what
+// following a context allocates; one that was given up is ended this much later.
 const watchAfter = 10 * time.Millisecond
 
 // clock is the context of one call: it ends with the caller's, when a limit on time is reached, or when it is told to. It
 // is one object with a timer that is used again, where context.WithCancelCause, context.AfterFunc and time.AfterFunc
-// would make thirteen.
+// would make about ten.
 type clock struct {
 	parent context.Context
 
