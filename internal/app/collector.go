@@ -103,6 +103,9 @@ func paceCollector() (stop func()) {
 			if want := c.tick(h); want != c.percent {
 				debug.SetGCPercent(want)
 				c.percent = want
+				if !c.working { // rest begins: nobody may allocate enough for the next collection to come
+					debug.FreeOSMemory()
+				}
 			}
 			if c.leaves() {
 				debug.FreeOSMemory()
