@@ -55,7 +55,12 @@ func TestA34_AbandonedBridgedSessionsLeaveNothing(t *testing.T) {
 	first.initialize()
 	stream := first.openStream()
 	abandon(n)
-	for range stream { // it was evicted however busy, and its stream ended
+	for open, limit := true, time.After(20*time.Second); open; { // however busy it was, its stream ends
+		select {
+		case _, open = <-stream:
+		case <-limit:
+			t.Fatal("the longest unused session is still open")
+		}
 	}
 	for _, a := range []answer{first.list(), first.do(http.MethodGet, ""), first.do(http.MethodDelete, "")} {
 		if a.Status != http.StatusNotFound {
