@@ -13,8 +13,8 @@ import (
 
 // TestNacos2 runs on a Nacos of the second generation, which knows neither fuzzy watches nor an MCP registry: lists over
 // its old API, login, a service of each definition (its registry documents published by hand), edits, creations,
-// deletions and the naming service. Seen red with a fuzzy watch asked for on every new connection (each then is lost), and with
-// the fallback to the old list taken out.
+// deletions and the naming service. Seen red with a fuzzy watch asked for on every new connection, each of which is then
+// lost, and with the public namespace called by its name, in which nothing is found.
 func TestNacos2(t *testing.T) {
 	nacostest.NeedsMore(t)
 	server := nacostest.Start(t, nacostest.Version2())
