@@ -103,11 +103,8 @@ func paceCollector() (stop func()) {
 			if want := c.tick(h); want != c.percent {
 				debug.SetGCPercent(want)
 				c.percent = want
-				if !c.working { // rest begins: nobody may allocate enough for the next collection to come
-					debug.FreeOSMemory()
-				}
 			}
-			if c.leaves() {
+			if c.leaves() { // nobody may allocate enough for the next collection to come
 				debug.FreeOSMemory()
 			}
 		}
