@@ -22,19 +22,20 @@ type measured struct {
 	resident  int           // MB, with the LRU full
 	most      int           // MB, until then
 	idle      time.Duration // processor time a second
-	edit      time.Duration // processor time per edit; 0: not measured
 	fromStore time.Duration // until ready
+	edit      time.Duration // processor time per edit, without the collector's; 0: not measured
+	allocated int           // bytes per edit
 }
 
-const tableHead = "| services | source | ready | its CPU | all validated | resident, LRU full | at most | idle CPU/s | CPU per edit | ready from the store |"
+const tableHead = "| services | source | ready | its CPU | all validated | resident, LRU full | at most | idle CPU/s | ready from the store | CPU per edit | allocated |"
 
 func (m measured) String() string {
-	edit := "–"
+	edit := "– | –"
 	if m.edit > 0 {
-		edit = m.edit.Round(10 * time.Microsecond).String()
+		edit = fmt.Sprintf("%.1f ms | %d kB", float64(m.edit.Microseconds())/1000, m.allocated/1000)
 	}
-	return fmt.Sprintf("| %d | %s | %.1f s | %.1f s | %.1f s | %d MB | %d MB | %d ms | %s | %.1f s |", m.services, m.source,
-		m.ready.Seconds(), m.readyCPU.Seconds(), m.validated.Seconds(), m.resident, m.most, m.idle.Milliseconds(), edit, m.fromStore.Seconds())
+	return fmt.Sprintf("| %d | %s | %.1f s | %.1f s | %.1f s | %d MB | %d MB | %d ms | %.1f s | %s |", m.services, m.source,
+		m.ready.Seconds(), m.readyCPU.Seconds(), m.validated.Seconds(), m.resident, m.most, m.idle.Milliseconds(), m.fromStore.Seconds(), edit)
 }
 
 // TestA13_Scale runs the proxy with 1,000 services and consumers, or as many as Scale says, and prints what it takes.
@@ -54,7 +55,7 @@ func TestA13_Scale(t *testing.T) {
 		}
 		t.Run(size+"/directory", func(t *testing.T) {
 			dir := scaleDirectory(t, n)
-			m := scale(t, bin, n, []string{"NMP_SOURCE=dir", "NMP_DIR_PATH=" + dir}, nil, func() {
+			m := scale(t, bin, n, []string{"NMP_SOURCE=dir", "NMP_DIR_PATH=" + dir, "NMP_STATE_PATH=" + t.TempDir()}, func() {
 				if err := os.Rename(dir, dir+"-away"); err != nil {
 					t.Fatal(err)
 				}
@@ -65,11 +66,14 @@ func TestA13_Scale(t *testing.T) {
 		t.Run(size+"/nacos", func(t *testing.T) {
 			s, server, namespace := scaleNacos(t, n)
 			pair := faultproxy.NewPair(t, server.Addr)
-			m := scale(t, bin, n, []string{
+			env := []string{
 				"NMP_SOURCE=nacos", "NMP_NACOS_ADDRESSES=" + pair.Addr(), "NMP_NACOS_NAMESPACE=" + namespace, "NMP_NACOS_BACKEND_NAMESPACES=public",
-				"NMP_NACOS_USERNAME=" + server.User, "NMP_NACOS_PASSWORD=" + server.Password,
-			}, s, func() { away(pair) })
+				"NMP_NACOS_USERNAME=" + server.User, "NMP_NACOS_PASSWORD=" + server.Password, "NMP_STATE_PATH=" + t.TempDir(),
+			}
+			m := scale(t, bin, n, env, func() { away(pair) })
 			m.source = "Nacos"
+			pair.Set(faultproxy.Pass)
+			m.edits(t, bin, env, s)
 			rows = append(rows, m.String())
 		})
 	}
@@ -78,11 +82,9 @@ func TestA13_Scale(t *testing.T) {
 	}
 }
 
-// scale measures a proxy of n services; edits, where there is one, is where an edit's cost is measured, and cut takes
-// the source away.
-func scale(t *testing.T, bin string, n int, env []string, edits *source, cut func()) measured {
+// scale measures a proxy of n services; cut takes the source away.
+func scale(t *testing.T, bin string, n int, env []string, cut func()) measured {
 	m := measured{services: n}
-	env = append(env, "NMP_STATE_PATH="+t.TempDir())
 	p := runProxy(t, bin, env...)
 	m.ready = p.ready()
 	m.readyCPU = p.cpu()
@@ -103,9 +105,6 @@ func scale(t *testing.T, bin string, n int, env []string, edits *source, cut fun
 	before := p.cpu()
 	time.Sleep(rest)
 	m.idle = (p.cpu() - before) / time.Duration(rest.Seconds())
-	if edits != nil {
-		m.edit = p.editCost(edits, n, m.idle)
-	}
 	p.stop()
 
 	cut()
@@ -117,28 +116,55 @@ func scale(t *testing.T, bin string, n int, env []string, edits *source, cut fun
 	if room := 2*m.ready + 2*time.Second; m.fromStore > room {
 		t.Errorf("ready from the store after %s, from the source after %s", m.fromStore, m.ready)
 	}
+	p.stop()
 	return m
 }
 
-// editCost gives the processor time that an edit in Nacos costs the proxy from the push to the store: of grants, which
-// are edited, made and removed in turn, each time a swap of its own. What the proxy takes when idle is left out.
-func (p *program) editCost(s *source, n int, idle time.Duration) time.Duration {
-	p.t.Helper()
+// edits measures what an edit in Nacos costs the proxy from the push to the store: of grants, which are edited, removed
+// and made in turn, each time a swap of its own. The collector is kept from running meanwhile, and lists are: their cost
+// falls on an edit or does not, by chance. What the collector takes grows with what is allocated.
+func (m *measured) edits(t *testing.T, bin string, env []string, s *source) {
+	p := runProxy(t, bin, append(env, "GOGC=1000", "NMP_NACOS_LIST_INTERVAL=10m")...)
+	p.validated()
+	time.Sleep(5 * time.Second) // until the first lists are compared
 	const edits, gap = 200, 100 * time.Millisecond
+	n := m.services
 	grants := scaleDocuments(n / 2)[4]
-	before, began := p.cpu(), time.Now()
+	idle := p.cpu()
+	time.Sleep(edits * gap / 4)
+	idle = p.cpu() - idle
+	before, allocated, collected := p.cpu(), p.metric("go_memstats_alloc_bytes_total"), p.metric("go_gc_duration_seconds_count")
 	for i := range edits {
 		next := time.Now().Add(gap)
 		if i%10 == 9 {
-			s.remove(p.t, grants.Key.Group, grants.Key.DataID)
+			s.remove(t, grants.Key.Group, grants.Key.DataID)
 		} else {
-			s.put(p.t, grants.Key.Group, grants.Key.DataID, fmt.Sprintf("%s# edit %d\n", grants.Content, i))
+			s.put(t, grants.Key.Group, grants.Key.DataID, fmt.Sprintf("%s# edit %d\n", grants.Content, i))
 		}
 		time.Sleep(time.Until(next))
 	}
-	took := p.cpu() - before - time.Duration(float64(idle)*time.Since(began).Seconds())
-	eventually(p.t, 10*time.Second, "the last edit, a removal, is in force", func() bool { return p.ask(n/2).Status == http.StatusForbidden })
-	s.put(p.t, grants.Key.Group, grants.Key.DataID, string(grants.Content))
-	eventually(p.t, 10*time.Second, "the grants are back", func() bool { return p.ask(n/2).Status == http.StatusOK })
-	return max(took/edits, time.Microsecond)
+	m.edit = max((p.cpu()-before-4*idle)/edits, time.Microsecond)
+	m.allocated = int(p.metric("go_memstats_alloc_bytes_total")-allocated) / edits
+	if n := p.metric("go_gc_duration_seconds_count") - collected; n > 0 {
+		t.Logf("the collector ran %v times among the edits", n)
+	}
+	eventually(t, 10*time.Second, "the last edit, a removal, is in force", func() bool { return p.ask(n/2).Status == http.StatusForbidden })
+	s.put(t, grants.Key.Group, grants.Key.DataID, string(grants.Content))
+	eventually(t, 10*time.Second, "the grants are back", func() bool { return p.ask(n/2).Status == http.StatusOK })
+}
+
+// metric reads a metric without labels.
+func (p *program) metric(name string) float64 {
+	p.t.Helper()
+	for line := range strings.Lines(p.get("/metrics")) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			f, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			return f
+		}
+	}
+	p.t.Fatalf("no metric %s", name)
+	return 0
 }

@@ -112,7 +112,8 @@ func filled(t *testing.T) (dir, path string, want map[string]string) {
 	s := open(t, dir)
 	want = map[string]string{}
 	for i := range 300 {
-		r := record(fmt.Sprintf("doc%03d", i), strings.Repeat(fmt.Sprintf("document %d ", i), 1+i%40*(1+i%7*5)))
+		// Noise, as pages of all kinds are needed.
+		r := record(fmt.Sprintf("doc%03d", i), fmt.Sprintf("document %d %s", i, noise(12*(i%40)*(1+i%7*5))))
 		want["g/"+r.DataID] = string(r.Content)
 		s.Put(r)
 	}
@@ -244,7 +245,7 @@ func FuzzInspect(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	s.Put(record("a", "content"), record("b", strings.Repeat("x", 9000)))
+	s.Put(record("a", "content"), record("b", noise(9000)))
 	s.Close()
 	whole, err := os.ReadFile(s.path)
 	if err != nil {

@@ -54,6 +54,7 @@ type head struct {
 	Sealed  bool      `json:",omitempty"`
 	Refused *Refused  `json:",omitempty"`
 	Behind  int       `json:",omitempty"` // bytes of the refused version's content
+	Size    int       `json:",omitempty"` // of the contents together if they are compressed
 }
 
 func (s *Store) encode(at slot, r Record) ([]byte, error) {
@@ -62,7 +63,11 @@ func (s *Store) encode(at slot, r Record) ([]byte, error) {
 		behind = len(r.Refused.Content)
 		content = slices.Concat(content, r.Refused.Content)
 	}
-	h, err := json.Marshal(head{MD5: r.MD5, Since: r.Since, Absent: r.Content == nil, Sealed: r.Sealed, Refused: r.Refused, Behind: behind})
+	hd := head{MD5: r.MD5, Since: r.Since, Absent: r.Content == nil, Sealed: r.Sealed, Refused: r.Refused, Behind: behind}
+	if packed := compress(content); packed != nil {
+		hd.Size, content = len(content), packed
+	}
+	h, err := json.Marshal(hd)
 	if err != nil {
 		return nil, err
 	}
@@ -113,8 +118,13 @@ func (s *Store) decode(at slot, value []byte) (Record, error) {
 			return Record{}, errors.New("sealed with another key than the one beside the store")
 		}
 		content = open
-	default:
+	case h.Size == 0:
 		content = slices.Clone(content) // what was given lies in the database
+	}
+	if h.Size != 0 {
+		if content, err = decompress(content, h.Size); err != nil {
+			return Record{}, fmt.Errorf("%w: %w", errDamaged, err)
+		}
 	}
 	good := len(content) - h.Behind
 	if good < 0 || h.Behind < 0 || h.Behind > 0 && h.Refused == nil {

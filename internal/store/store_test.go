@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,6 +44,13 @@ func record(id, content string) Record {
 	return Record{Group: "g", DataID: id, Content: []byte(content), MD5: hex.EncodeToString(sum[:]), Since: time.Unix(1700000000, 5).UTC()}
 }
 
+// noise gives n bytes that no compression makes fewer.
+func noise(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{5}).Read(b)
+	return string(b)
+}
+
 func loaded(t *testing.T, s *Store) map[string]string {
 	t.Helper()
 	got := map[string]string{}
@@ -73,6 +81,10 @@ func TestStoreGivesBackWhatWasPut(t *testing.T) {
 		{Group: "g", DataID: "refused-later", Content: []byte("good"), MD5: "a", Refused: &Refused{MD5: "b", Since: time.Unix(5, 0).UTC()}},
 		{Group: "proxy-credentials", DataID: "c.yaml", Content: []byte("canary-secret"), Sealed: true},
 		record("big", strings.Repeat("0123456789", 300_000)),
+		{Group: "g", DataID: "big-sealed", Content: []byte(strings.Repeat("tool ", 1000)), Sealed: true,
+			Refused: &Refused{MD5: "m", Content: []byte(strings.Repeat("too ", 999))}},
+		{Group: "g", DataID: "big-refused", Refused: &Refused{MD5: "m", Content: []byte(strings.Repeat("too ", 999))}},
+		record("noise", noise(5000)),
 	}
 	s.Put(records...)
 	s.Put(record("deleted", "x"))
@@ -221,11 +233,11 @@ func TestA06_StoreGoesOnWhenTheDiskFails(t *testing.T) {
 		t.Fatalf("status %+v", st)
 	}
 	start := time.Now()
-	s.Put(record("before", strings.Repeat("x", 900_000)))
+	s.Put(record("before", noise(900_000)))
 	for i := range 300 {
-		s.Put(record(fmt.Sprint("many", i), strings.Repeat("x", 10_000)))
+		s.Put(record(fmt.Sprint("many", i), noise(10_000)))
 	}
-	s.Put(record("other", strings.Repeat("y", 900_000)))
+	s.Put(record("other", noise(900_000)))
 	if d := time.Since(start); d > 5*time.Second {
 		t.Errorf("puts took %v", d)
 	}
