@@ -125,6 +125,7 @@ func scale(t *testing.T, bin string, n int, env []string, cut func()) measured {
 // falls on an edit or does not, by chance. What the collector takes grows with what is allocated.
 func (m *measured) edits(t *testing.T, bin string, env []string, s *source) {
 	p := runProxy(t, bin, append(env, "GOGC=1000", "NMP_NACOS_LIST_INTERVAL=10m")...)
+	p.ready()
 	p.validated()
 	time.Sleep(5 * time.Second) // until the first lists are compared
 	const edits, gap = 200, 100 * time.Millisecond
