@@ -289,3 +289,25 @@ func TestRequestsOnTheWire(t *testing.T) {
 		}
 	}
 }
+
+// TestBodiesAreWholeHoweverTheyAreRead: also where a read ends just before the last byte.
+func TestBodiesAreWholeHoweverTheyAreRead(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "0123456789") })
+	b := open(t, Options{}, registry.Backend{URL: s.URL})
+	for size := 1; size <= 11; size++ {
+		resp, err := b.Do(t.Context(), &Request{Method: "GET"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		for p := make([]byte, size); err == nil; {
+			var n int
+			n, err = resp.Body.Read(p)
+			got = append(got, p[:n]...)
+		}
+		resp.Body.Close()
+		if err != io.EOF || string(got) != "0123456789" {
+			t.Errorf("%d bytes at a time: got %q, %v", size, got, err)
+		}
+	}
+}
