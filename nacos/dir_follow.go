@@ -18,8 +18,10 @@ const (
 	dirImpatience  = 300 * time.Millisecond // then edits are taken in the midst of events
 	dirSettled     = 250 * time.Millisecond // without an event, then removals are believed
 	dirUnsettled   = 3 * time.Second        // then removals are believed in the midst of events
-	dirRescan      = 10 * time.Second       // everything is looked at again, in case an event was lost
-	dirPoll        = time.Second            // the same while the directory is away or cannot be followed
+	dirRescan      = 10 * time.Second       // everything is looked at again, in case an event was lost,
+	dirRescanShare = 100                    // but that may take no more than one part in so many of the time
+	dirPoll        = time.Second            // the same while the directory is away or cannot be followed,
+	dirPollShare   = 10                     // where it is all there is
 	dirRacy        = 2 * time.Second        // a file changed this shortly before it was looked at may change unseen
 	dirTopicNotify = "\x00fsnotify"
 )
@@ -49,7 +51,8 @@ type dirFollower struct {
 	notify *fsnotify.Watcher // nil where the system has none left
 	dirty  map[dirFile]bool
 	rescan bool
-	first  time.Time // of the events not yet dealt with; zero if there are none
+	took   time.Duration // to look at everything, the last time
+	first  time.Time     // of the events not yet dealt with; zero if there are none
 	last   time.Time
 }
 
@@ -65,7 +68,9 @@ func (d *Dir) follow() {
 		defer n.Close()
 		f.notify, events, errs = n, n.Events, n.Errors
 	}
+	began := time.Now()
 	f.scan()
+	f.took = time.Since(began)
 	f.settle(slices.Collect(maps.Keys(f.dirty)), true)
 	timer := time.NewTimer(f.pause())
 	defer timer.Stop()
@@ -91,6 +96,7 @@ func (d *Dir) follow() {
 			if f.rescan {
 				lastScan = now
 				f.scan()
+				f.took = time.Since(now)
 			}
 			settled := now.Sub(f.last) >= dirSettled || now.Sub(f.first) >= dirUnsettled
 			f.settle(slices.Collect(maps.Keys(f.dirty)), settled)
@@ -104,9 +110,9 @@ func (f *dirFollower) pause() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.notify == nil || !f.connected {
-		return dirPoll
+		return max(dirPoll, dirPollShare*f.took)
 	}
-	return dirRescan
+	return max(dirRescan, dirRescanShare*f.took)
 }
 
 // next is when to look again if nothing happens.

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 )
@@ -513,4 +514,27 @@ func TestDirNewestWinsUnderFire(t *testing.T) {
 		}
 	}
 	m.want(t, want)
+}
+
+// TestDirLooksAtLargeDirectoriesLessOften: looking at 20,000 files takes half a second. Seen red with fixed pauses.
+func TestDirLooksAtLargeDirectoriesLessOften(t *testing.T) {
+	followed := &fsnotify.Watcher{}
+	for _, c := range []struct {
+		name   string
+		notify *fsnotify.Watcher
+		took   time.Duration
+		want   time.Duration
+	}{
+		{"small and followed", followed, time.Millisecond, 10 * time.Second},
+		{"large and followed", followed, 500 * time.Millisecond, 50 * time.Second},
+		{"small and polled", nil, time.Millisecond, time.Second},
+		{"large and polled", nil, 500 * time.Millisecond, 5 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := &dirFollower{Dir: &Dir{connected: true}, notify: c.notify, took: c.took}
+			if got := f.pause(); got != c.want {
+				t.Errorf("looks again after %s, want %s", got, c.want)
+			}
+		})
+	}
 }
