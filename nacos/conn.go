@@ -214,6 +214,13 @@ func (c *conn) request(ctx context.Context, r rpc_request.IRequest, timeout time
 		if code := status.Code(err); ctx.Err() == nil && (code == codes.Unavailable || code == codes.DeadlineExceeded) {
 			c.lose(err)
 		}
+		select {
+		case <-c.lost:
+			if ctx.Err() == nil {
+				return nil, fmt.Errorf("%w: the connection was lost before the answer came: %w", ErrUnavailable, c.why)
+			}
+		default:
+		}
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	if e, ok := answer.(*rpc_response.ErrorResponse); ok {
