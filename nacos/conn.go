@@ -207,11 +207,15 @@ func (c *conn) request(ctx context.Context, r rpc_request.IRequest, timeout time
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, errNotSent)
 	default:
 	}
-	patience, cancel := context.WithTimeout(ctx, timeout)
+	limit := time.Now().Add(timeout)
+	patience, cancel := context.WithDeadline(ctx, limit)
 	defer cancel()
 	answer, err := c.exchange(patience, r)
 	if err != nil {
-		if code := status.Code(err); ctx.Err() == nil && (code == codes.Unavailable || code == codes.DeadlineExceeded) {
+		// The server is told the deadline and may notice it before ctx does.
+		theirs, bounded := ctx.Deadline()
+		gaveUp := ctx.Err() != nil || bounded && theirs.Before(limit)
+		if code := status.Code(err); code == codes.Unavailable && ctx.Err() == nil || code == codes.DeadlineExceeded && !gaveUp {
 			c.lose(err)
 		}
 		select {
