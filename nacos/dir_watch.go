@@ -91,6 +91,9 @@ func (w *dirWatch) Want(more, less []Key) {
 	w.wake()
 }
 
+// Unread implements Watch: what a directory holds is known at once.
+func (*dirWatch) Unread() int { return 0 }
+
 // Close stops following.
 func (w *dirWatch) Close() {
 	w.once.Do(func() {

@@ -77,6 +77,9 @@ type Watch interface {
 	// Want adds to the documents that are followed besides the groups, and then takes some of them out. They need not
 	// exist: creating one is delivered like an edit. Those taken out are followed no more and not reported deleted.
 	Want(more, less []Key)
+	// Unread gives how many followed documents the source has not told of yet, be it that they are there or that they
+	// are not: on the first read, and after Want; for as long as it does not answer, or the right to read them is missing.
+	Unread() int
 	// Close stops following. No callback runs after it returns.
 	Close()
 }

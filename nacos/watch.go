@@ -203,6 +203,13 @@ func (w *watch) Want(more, less []Key) {
 	poke(w.listenNow)
 }
 
+// Unread implements Watch.
+func (w *watch) Unread() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.unresolved
+}
+
 // Close implements Watch.
 func (w *watch) Close() {
 	w.c.mu.Lock()

@@ -65,6 +65,16 @@ func accessGroup(group string) bool {
 	return group == registry.GroupConsumers || group == registry.GroupGrants
 }
 
+// unread gives how many documents are to be followed of which nothing is known yet.
+func (f *feeds) unread() (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, w := range f.watches {
+		n += w.Unread()
+	}
+	return n
+}
+
 // follow begins to watch. onSynced is called once both feeds have been read whole.
 func (f *feeds) follow(credentialGroups []string, onChange func([]nacos.Change), onSynced func()) error {
 	groups := append([]string{registry.GroupManifests, registry.GroupServices, registry.GroupUpstreams}, credentialGroups...)

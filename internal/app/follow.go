@@ -48,10 +48,11 @@ func (a *App) follow(ctx context.Context) {
 
 // settle waits, once the source has been read whole, for what the manifests refer to, and then calls the catalog ready:
 // a service whose tools are still on their way must not be refused as if it did not exist. One whose publish was never
-// finished holds up nobody for long.
+// finished holds up nobody for long; documents that may not be read do until they may, so that a new replica which lacks a
+// right gets no traffic.
 func (a *App) settle(ctx context.Context) {
 	began, last, serial := time.Now(), time.Now(), a.catalog.Index().Serial()
-	for time.Since(last) < settleTime && time.Since(began) < settleMost && !a.catalog.Settled() {
+	for a.feeds.unread() > 0 || time.Since(last) < settleTime && time.Since(began) < settleMost && !a.catalog.Settled() {
 		select {
 		case <-ctx.Done():
 			return
