@@ -18,11 +18,10 @@ import (
 
 // Codes of Nacos's gRPC answers.
 const (
-	codeNotFound   = 300
-	codeModified   = 400 // "being modified": ask again
-	codeForbidden  = 403
-	codeUnreg      = 301 // the connection is unknown to the server
-	codeServerFail = 500
+	codeNotFound  = 300
+	codeModified  = 400 // "being modified": ask again
+	codeForbidden = 403
+	codeUnreg     = 301 // the connection is unknown to the server
 )
 
 var errModified = fmt.Errorf("%w: the document is being modified: ask again", ErrUnavailable)

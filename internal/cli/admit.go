@@ -83,13 +83,19 @@ func (p *program) propose(ctx context.Context, d *documents, edits []unlessChang
 			}
 		}
 	}
+	err := in.readGroups(ctx, d, groups) // before in is copied
+	return in, err
+}
+
+// readGroups reads groups whole.
+func (in *proposal) readGroups(ctx context.Context, d *documents, groups map[string]bool) error {
 	for group := range groups {
 		changes, err := d.changes(ctx, group, nil)
 		if err := in.read(group, changes, err); err != nil {
-			return in, err
+			return err
 		}
 	}
-	return in, nil
+	return nil
 }
 
 // addService adds what a service's tools depend on.

@@ -135,13 +135,8 @@ func proposeRegistry(ctx context.Context, d *documents, im *importing, r *openap
 	if err := in.addService(ctx, d, im.name, string(r.ToolSpecification), groups); err != nil {
 		return in, err
 	}
-	for group := range groups {
-		changes, err := d.changes(ctx, group, nil)
-		if err := in.read(group, changes, err); err != nil {
-			return in, err
-		}
-	}
-	return in, nil
+	err := in.readGroups(ctx, d, groups) // before in is copied
+	return in, err
 }
 
 // admitRegistry refuses what `check` would reject once Nacos has stored it.

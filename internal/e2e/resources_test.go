@@ -131,21 +131,25 @@ func TestA38_SigtermLetsCallsFinish(t *testing.T) {
 	t.Logf("ended %s after SIGTERM", time.Since(sent))
 }
 
-// streamEndsWell opens a stream and reads it to its end, which must be one and no broken connection.
-func (p *proxy) streamEndsWell(t *testing.T, what, path string, c *client) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
+// getStream opens a stream: of c's session, or over HTTP+SSE.
+func (p *proxy) getStream(ctx context.Context, path string, c *client) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.URL+path, nil)
 	if err != nil {
-		t.Error(err)
-		return
+		return nil, err
 	}
 	req.Header.Set("Accept", "text/event-stream")
 	req.Header.Set("Authorization", "Bearer "+c.key)
 	if strings.HasPrefix(path, "/mcp/") {
 		req.Header.Set("Mcp-Session-Id", c.session)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	return http.DefaultClient.Do(req)
+}
+
+// streamEndsWell opens a stream and reads it to its end, which must be one and no broken connection.
+func (p *proxy) streamEndsWell(t *testing.T, what, path string, c *client) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	resp, err := p.getStream(ctx, path, c)
 	if err != nil {
 		t.Errorf("%s: %v", what, err)
 		return
@@ -235,17 +239,7 @@ func TestA34_AbandonedSessionsLeaveNothing(t *testing.T) {
 func (p *proxy) dropStream(t *testing.T, path string, c *client) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.URL+path, nil)
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	req.Header.Set("Accept", "text/event-stream")
-	req.Header.Set("Authorization", "Bearer "+c.key)
-	if strings.HasPrefix(path, "/mcp/") {
-		req.Header.Set("Mcp-Session-Id", c.session)
-	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := p.getStream(ctx, path, c)
 	if err != nil {
 		t.Error(err)
 		return
