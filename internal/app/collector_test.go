@@ -32,9 +32,10 @@ func TestRoomForGarbageAtWork(t *testing.T) {
 	}
 }
 
-// TestCollectorFollowsWork: each step is how many collections came within a second, and the GOGC that holds then.
+// TestCollectorFollowsWork: each step is how many collections came within a second, and the GOGC that holds then. Seen red
+// with work told by the number of collections: a large heap never came to it, because its room at rest is large.
 func TestCollectorFollowsWork(t *testing.T) {
-	const live = 10 << 20
+	const live, large = 10 << 20, 100 << 20
 	work := workPercent(live)
 	type step struct {
 		ran  uint64
@@ -52,7 +53,9 @@ func TestCollectorFollowsWork(t *testing.T) {
 		steps []step
 	}{
 		{"at rest from the start", repeat(3, step{0, live, restPercent})},
-		{"a single collection is no work", repeat(3, step{1, live, restPercent})},
+		{"a small heap collected once a second is no work", repeat(30, step{1, live, restPercent})},
+		{"collected oftener it is", []step{{2, live, restPercent}, {2, live, restPercent}, {2, live, restPercent}, {2, live, work}}},
+		{"a large heap collected once a second is work", []step{{1, large, workPercent(large)}}},
 		{"work", []step{{5, live, work}, {1, live, work}}},
 		{"a pause is no rest", append([]step{{5, live, work}}, repeat(restAfter-1, step{0, live, work})...)},
 		{"rest after work", append(append([]step{{5, live, work}}, repeat(restAfter-1, step{0, live, work})...), step{0, live, restPercent})},
