@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -34,7 +36,8 @@ type Backend struct {
 	closed  sync.Once
 }
 
-// Request is one call. Header, and the map it is, belong to Do afterwards.
+// Request is one call. Do changes its Header. It keeps nothing of the Request once it has returned, but for the Body where
+// Kept says so.
 type Request struct {
 	Method string
 	// Path is path?query behind the backend's own, "?query" to add only that, "" for the backend's URL itself, or an
@@ -54,13 +57,38 @@ type Request struct {
 	Decode bool
 	// Timeout, if not zero, replaces the backend's; Idle replaces StreamIdle, a negative one lifts it.
 	Timeout, Idle time.Duration
+
+	joined  url.URL // of the backend's own and Path
+	message message
+	lent    http.Header // to the answer; nil: it gets a map of its own
 }
+
+// maxReused bounds the maps that a Request keeps.
+const maxReused = 32
+
+// Reset readies r for another call with the memory of the last one: the map of its Header, empty, and the one that the
+// Header of its answer is. Nobody may use those of the last call any more.
+func (r *Request) Reset() {
+	header, lent := emptied(r.Header), emptied(r.lent)
+	*r = Request{Header: header, lent: lent}
+}
+
+func emptied(h http.Header) http.Header {
+	if h == nil || len(h) > maxReused {
+		return make(http.Header, 8) // as many as a map holds without a second allocation
+	}
+	clear(h)
+	return h
+}
+
+// Kept tells, after Do, whether something may read on in Body: http.Transport does where a backend answers early.
+func (r *Request) Kept() bool { return r.message.kept }
 
 // Response is an answer. Body is to be closed; reading it fails with an *Error. Body must not be read and closed at once.
 type Response struct {
 	Status        int
-	Header        http.Header
-	ContentLength int64 // -1 where unknown or decoded
+	Header        http.Header // of a Request that was Reset: until it is again
+	ContentLength int64       // -1 where unknown or decoded
 	Body          io.ReadCloser
 	Instance      string // the address that answered, for naming backends
 	clock         *clock
@@ -69,11 +97,11 @@ type Response struct {
 // exchange is what one call needs, in one piece.
 type exchange struct {
 	clock    clock
-	message  message
 	response Response
 	body     body
-	answer   http.Response // for transports that need no other
+	answer   answer
 	plain    plainBody
+	values   [8]string // of a usual answer's header
 }
 
 // Context ends with the call: when the caller's does, when a limit is reached, when the body is closed, or by Cancel.
@@ -197,7 +225,7 @@ func (b *Backend) target(c *clock, r *Request, tried []*instance) (*url.URL, *in
 	case b.base == nil:
 		return bad(errors.New("is relative, but the service has no backend of its own"))
 	}
-	u, err := join(b.base, r.Path)
+	u, err := join(b.base, r.Path, &r.joined)
 	if err != nil {
 		return bad(err)
 	}
@@ -216,9 +244,9 @@ func (b *Backend) target(c *clock, r *Request, tried []*instance) (*url.URL, *in
 	} else if in = p.pick(time.Now(), tried); in == nil {
 		return nil, nil, &Error{Kind: NoInstance, detail: refName(*b.ref)}
 	}
-	at := *u
-	at.Host = in.address
-	return keyless(&at, in)
+	r.joined = *u
+	r.joined.Host = in.address
+	return keyless(&r.joined, in)
 }
 
 // known gives the instance that an absolute URL names; nil for any other address.
@@ -245,24 +273,24 @@ func (b *Backend) follow(k *exchange, r *Request, u *url.URL) (*Response, *Error
 		if err != nil {
 			return nil, err
 		}
-		location := resp.Header.Get("Location")
-		if resp.StatusCode < 300 || resp.StatusCode > 399 || location == "" || !isRedirect(resp.StatusCode) {
+		if !isRedirect(resp.status) || resp.header.Get("Location") == "" {
 			return b.response(k, r, resp)
 		}
-		io.CopyN(io.Discard, resp.Body, 4<<10) // a short one read to its end leaves the connection usable
-		resp.Body.Close()
+		location := resp.header.Get("Location")
+		io.CopyN(io.Discard, resp.body, 4<<10) // a short one read to its end leaves the connection usable
+		resp.body.Close()
 		next, perr := u.Parse(location)
 		if perr != nil || origin(next) != origin(u) || next.User != nil || next.Opaque != "" {
-			return nil, &Error{Kind: Redirect, Sent: true, detail: "status " + resp.Status}
+			return nil, &Error{Kind: Redirect, Sent: true, detail: "status " + strconv.Itoa(resp.status)}
 		}
 		next.Fragment, next.RawFragment = "", ""
 		if strings.Contains(next.RawQuery, "="+keyPrefix) {
 			return nil, &Error{Kind: Blocked, Sent: true, detail: "a redirect holds a key of this proxy"}
 		}
 		// RFC 9110, 15.4: 303 asks for a GET, 301 and 302 get one by custom where the method was POST.
-		if s := resp.StatusCode; s == 303 && method != http.MethodHead || (s == 301 || s == 302) && method == http.MethodPost {
+		if s := resp.status; s == 303 && method != http.MethodHead || (s == 301 || s == 302) && method == http.MethodPost {
 			if r.Stream && method != http.MethodGet {
-				return nil, &Error{Kind: Redirect, Sent: true, detail: "status " + resp.Status + " would lose the body"}
+				return nil, &Error{Kind: Redirect, Sent: true, detail: "status " + strconv.Itoa(resp.status) + " would lose the body"}
 			}
 			method, body = http.MethodGet, nil
 			r.Header.Del("Content-Type")
@@ -281,7 +309,7 @@ func isRedirect(status int) bool {
 }
 
 // send is one request on the wire.
-func (b *Backend) send(k *exchange, r *Request, method string, u *url.URL, body []byte) (*http.Response, *Error) {
+func (b *Backend) send(k *exchange, r *Request, method string, u *url.URL, body []byte) (*answer, *Error) {
 	if r.Header == nil {
 		r.Header = http.Header{}
 	}
@@ -289,8 +317,9 @@ func (b *Backend) send(k *exchange, r *Request, method string, u *url.URL, body 
 	if r.Decode && r.Header.Get("Accept-Encoding") == "" {
 		r.Header["Accept-Encoding"] = gzipOnly
 	}
-	k.message = message{method: method, url: u, host: r.Host, header: r.Header, body: body, stream: r.Stream}
-	resp, err := b.pool.rt.roundTrip(k, &k.message)
+	m := &r.message
+	*m = message{method: method, url: u, host: r.Host, header: r.Header, body: body, stream: r.Stream, lent: r.lent, kept: m.kept}
+	resp, err := b.pool.rt.roundTrip(k, m)
 	if err != nil {
 		return nil, classify(&k.clock, err)
 	}
@@ -310,16 +339,15 @@ func clean(h http.Header) {
 			h.Del(strings.TrimSpace(name))
 		}
 	}
-	for _, name := range [...]string{"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization",
-		"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length"} {
-		delete(h, name)
-	}
 	for name, values := range h {
-		for _, v := range values {
-			if isKey(v) {
-				delete(h, name)
-				break
-			}
+		switch name {
+		case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer",
+			"Transfer-Encoding", "Upgrade", "Content-Length":
+			delete(h, name)
+			continue
+		}
+		if slices.ContainsFunc(values, isKey) {
+			delete(h, name)
 		}
 	}
 	if _, ok := h["User-Agent"]; !ok {

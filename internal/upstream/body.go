@@ -15,23 +15,23 @@ import (
 )
 
 // response wraps an answer's body in the limits.
-func (b *Backend) response(k *exchange, r *Request, resp *http.Response) (*Response, *Error) {
+func (b *Backend) response(k *exchange, r *Request, resp *answer) (*Response, *Error) {
 	out, by := &k.response, &k.body
-	*out = Response{clock: &k.clock, Status: resp.StatusCode, Header: resp.Header, ContentLength: resp.ContentLength}
-	*by = body{clock: &k.clock, raw: resp.Body, r: resp.Body, left: b.u.o.ResponseBody}
+	*out = Response{clock: &k.clock, Status: resp.status, Header: resp.header, ContentLength: resp.length}
+	*by = body{clock: &k.clock, raw: resp.body, r: resp.body, left: b.u.o.ResponseBody}
 	fail := func(e *Error) (*Response, *Error) {
-		resp.Body.Close()
+		resp.body.Close()
 		return nil, e
 	}
-	events := isEvents(resp.Header)
+	events := isEvents(resp.header)
 	coding := ""
-	if all := resp.Header["Content-Encoding"]; len(all) > 0 {
+	if all := resp.header["Content-Encoding"]; len(all) > 0 {
 		coding = strings.ToLower(strings.TrimSpace(strings.Join(all, ",")))
 	}
 	if coding == "identity" {
 		coding = ""
 	}
-	if r.Decode && coding != "" && resp.Body != http.NoBody {
+	if r.Decode && coding != "" && resp.body != http.NoBody {
 		switch coding {
 		case "gzip", "x-gzip":
 			by.decode = newGzip
@@ -40,8 +40,8 @@ func (b *Backend) response(k *exchange, r *Request, resp *http.Response) (*Respo
 		default:
 			return fail(&Error{Kind: Protocol, Sent: true, detail: "answer in an encoding that was not asked for"})
 		}
-		resp.Header.Del("Content-Encoding")
-		resp.Header.Del("Content-Length")
+		resp.header.Del("Content-Encoding")
+		resp.header.Del("Content-Length")
 		out.ContentLength = -1
 		coding = ""
 	}

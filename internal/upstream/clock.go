@@ -27,9 +27,14 @@ type clock struct {
 	after   []*func()     // to be run when it ends
 	conn    abortable     // what waits and is to be ended, too; nil: nothing
 	unwatch func() bool   // ends the watch of parent; nil: there is none
-	until   time.Time     // its limit; zero: none
-	rings   time.Time     // when alarm goes off; zero: not at all
 	alarm   *alarm        // nil: stopped
+
+	// Until the alarm goes off for the first time, which few calls live to see, no time is read: the alarm keeps it.
+	first time.Duration // when that is, from the start; 0: it was
+	limit time.Duration // of then, from the start or, if moved, from when it goes off; 0: none
+	moved bool
+	until time.Time // the limit from then on; zero: none
+	rings time.Time // when alarm goes off; zero: not at all
 }
 
 type abortable interface{ abort() }
@@ -46,10 +51,8 @@ var alarms sync.Pool
 func (c *clock) start(parent context.Context, d time.Duration) {
 	c.mu.Lock() // the alarm may ring before its timer is known
 	defer c.mu.Unlock()
-	now := time.Now()
-	c.parent, c.until = parent, now.Add(d)
 	wait := min(d, watchAfter)
-	c.rings = now.Add(wait)
+	c.parent, c.first, c.limit = parent, wait, d
 	a, _ := alarms.Get().(*alarm)
 	if a == nil {
 		a = new(alarm)
@@ -77,12 +80,23 @@ func (c *clock) ring() {
 		return
 	}
 	now := time.Now()
+	c.rung(now)
 	if !c.until.IsZero() && !now.Before(c.until) {
 		c.endLocked(errTimeout)
 		return
 	}
 	c.watch()
 	c.arm(now)
+}
+
+// rung sets the limit that was left to the first alarm. The lock is held.
+func (c *clock) rung(now time.Time) {
+	if c.first > 0 && c.limit > 0 {
+		if c.until = now.Add(c.limit); !c.moved {
+			c.until = c.until.Add(-c.first)
+		}
+	}
+	c.first = 0
 }
 
 // arm sets the alarm to the limit. The lock is held.
@@ -99,13 +113,18 @@ func (c *clock) watch() {
 	}
 }
 
-// bound replaces the limit: d from now, or none if d is 0.
+// bound replaces the limit: d from now, or none if d is 0. It may be as much as watchAfter late, but not by more than d.
 func (c *clock) bound(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.alarm == nil || c.cause != nil {
 		return
 	}
+	if c.first > 0 && (d <= 0 || d >= watchAfter) {
+		c.limit, c.moved = max(d, 0), true
+		return
+	}
+	c.first = 0
 	if d <= 0 {
 		c.until = time.Time{}
 		return

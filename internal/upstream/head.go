@@ -10,10 +10,10 @@ import (
 )
 
 // readHead reads the head of an answer as nearly every backend sends it: HTTP/1.1, whole, CRLF, one Content-Length and
-// nothing else that says where the body ends. It takes two allocations for each header field less than http.ReadResponse,
-// to which all else is left: it must never take what that refuses, nor read it differently (FuzzHead). It gives the head's
-// length, 0 if it is not for it.
-func readHead(b []byte, resp *http.Response) int {
+// nothing else that says where the body ends. It takes one allocation, where http.ReadResponse takes two for each field. All
+// else is left to that: readHead must never take what it refuses, nor read it differently (FuzzHead). The answer is that of
+// k, its header goes into lent unless that is nil. It gives the head's length, 0 if it is not for it.
+func readHead(b []byte, k *exchange, lent http.Header) int {
 	n := bytes.Index(b, crlf2)
 	if n < 0 || !bytes.HasPrefix(b, http11) {
 		return 0
@@ -25,10 +25,15 @@ func readHead(b []byte, resp *http.Response) int {
 		return 0
 	}
 	head := string(b[:n])
-	text := head[len(http11) : first-2]
 	lines := strings.Count(head[first:], "\n") - 1
-	values := make([]string, 0, lines)
-	header := make(http.Header, lines)
+	values, header := k.values[:0], lent
+	if lines > len(k.values) {
+		values = make([]string, 0, lines)
+	}
+	if header == nil {
+		header = make(http.Header, lines)
+	}
+	clear(header)
 	length := int64(-1)
 	for rest := head[first : n-2]; rest != ""; {
 		i := strings.IndexByte(rest, '\n') + 1
@@ -58,8 +63,7 @@ func readHead(b []byte, resp *http.Response) int {
 	if length < 0 {
 		return 0
 	}
-	resp.Status, resp.StatusCode, resp.Header, resp.ContentLength = text, status, header, length
-	resp.Proto, resp.ProtoMajor, resp.ProtoMinor = "HTTP/1.1", 1, 1
+	k.answer = answer{status: status, header: header, length: length}
 	return n
 }
 

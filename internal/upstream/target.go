@@ -38,21 +38,21 @@ func isAbsolute(path string) bool {
 	return ok && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
 }
 
-// join puts path (path?query, or ?query alone) behind base's own. An empty one is base itself, unchanged.
-func join(base *url.URL, path string) (*url.URL, error) {
+// join puts path (path?query, or ?query alone) behind base's own, into u. An empty one is base itself, unchanged.
+func join(base *url.URL, path string, u *url.URL) (*url.URL, error) {
 	if path == "" {
 		return base, nil
 	}
-	u := *base
+	*u = *base
 	prefix := base.EscapedPath()
 	if path[0] != '?' {
 		prefix = strings.TrimSuffix(prefix, "/")
 		path = ensureSlash(path)
 	}
-	if err := setPath(&u, prefix, base.RawQuery, path); err != nil {
+	if err := setPath(u, prefix, base.RawQuery, path); err != nil {
 		return nil, err
 	}
-	return &u, nil
+	return u, nil
 }
 
 func setPath(u *url.URL, prefix, query, rest string) error {

@@ -23,7 +23,7 @@ func FuzzTarget(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		u, err := join(base, path)
+		u, err := join(base, path, new(url.URL))
 		if err != nil {
 			return
 		}

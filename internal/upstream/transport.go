@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -19,9 +20,10 @@ import (
 
 // transport sends one request on a pooled connection. Every one keeps these promises: a request is never sent twice,
 // errors before anything was sent are a *dialError, the end of the exchange's clock ends it and the reading of its body,
-// and a connection with a fault is not used again. The answer may be a part of the exchange.
+// and a connection with a fault is not used again. The answer is that of the exchange. Nothing of the message is used after
+// its return, but for the body where it says that it is kept.
 type transport interface {
-	roundTrip(*exchange, *message) (*http.Response, error)
+	roundTrip(*exchange, *message) (*answer, error)
 	CloseIdleConnections()
 }
 
@@ -33,18 +35,41 @@ type message struct {
 	header http.Header
 	body   []byte
 	stream bool
+	lent   http.Header // a map for the answer's header; nil: there is none
+	kept   bool        // the body may still be read after roundTrip
+}
+
+// answer is what a transport has read of an answer.
+type answer struct {
+	status int
+	header http.Header
+	length int64 // -1: unknown
+	body   io.ReadCloser
 }
 
 // standard is http.Transport.
 type standard struct{ *http.Transport }
 
-func (t standard) roundTrip(k *exchange, m *message) (*http.Response, error) {
+// roundTrip copies what a connection's writing goroutine may look at after an early answer, but for the body.
+func (t standard) roundTrip(k *exchange, m *message) (*answer, error) {
+	u := *m.url
 	req := (&http.Request{
-		Method: m.method, URL: m.url, Host: m.host, Header: m.header,
+		Method: m.method, URL: &u, Host: m.host, Header: maps.Clone(m.header),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(&k.clock)
+	m.kept = true
 	setBody(req, m.body, m.stream)
-	return t.RoundTrip(req)
+	resp, err := t.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	return k.answered(resp), nil
+}
+
+// answered notes what net/http has read.
+func (k *exchange) answered(r *http.Response) *answer {
+	k.answer = answer{status: r.StatusCode, header: r.Header, length: r.ContentLength, body: r.Body}
+	return &k.answer
 }
 
 // Bounds of connections. Idle ones: how many in all and to one host, and for how long.

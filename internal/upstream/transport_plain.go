@@ -36,6 +36,7 @@ type plain struct {
 	total  int
 	pruner *time.Timer // nil until there is something to prune
 	armed  bool        // it will run
+	round  int         // how often it has run
 }
 
 func newPlain(dial func(ctx context.Context, network, address string) (net.Conn, error), rest transport) transport {
@@ -48,7 +49,7 @@ type plainConn struct {
 	br    *bufio.Reader
 	left  int64 // bytes that may still be read: bounds headers
 	host  string
-	since time.Time // idle since
+	since int // the pruning after which it became idle
 	raw   syscall.RawConn
 	peek  func(fd uintptr) bool
 	alive bool // what peek found
@@ -128,9 +129,9 @@ func (p *plain) get(host string) *plainConn {
 
 // put keeps a connection whose last answer was read to its end.
 func (p *plain) put(c *plainConn) {
-	c.used, c.since = true, time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	c.used, c.since = true, p.round
 	list := p.idle[c.host]
 	if len(list) >= maxIdlePerHost || p.total >= maxIdle {
 		c.Close()
@@ -154,22 +155,24 @@ func (p *plain) schedule() {
 	p.pruner.Reset(idleTime / 2)
 }
 
-// prune closes what has been idle for too long.
+// prune closes what has been idle since before the last two times it ran: for idleTime at least, and half as long again at
+// most. To count that spares each call a look at the time.
 func (p *plain) prune() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.closeBefore(time.Now().Add(-idleTime))
+	p.round++
+	p.closeBefore(p.round - 2)
 	p.armed = false
 	if p.total > 0 {
 		p.schedule()
 	}
 }
 
-// closeBefore closes what has been idle since before then. The lock is held.
-func (p *plain) closeBefore(then time.Time) {
+// closeBefore closes what has been idle since before a pruning. The lock is held.
+func (p *plain) closeBefore(round int) {
 	for host, list := range p.idle {
 		keep := 0 // the list is in the order of since
-		for keep < len(list) && list[keep].since.Before(then) {
+		for keep < len(list) && list[keep].since < round {
 			list[keep].Close()
 			keep++
 		}
@@ -187,7 +190,7 @@ func (p *plain) closeBefore(then time.Time) {
 // CloseIdleConnections closes what no call uses now.
 func (p *plain) CloseIdleConnections() {
 	p.mu.Lock()
-	p.closeBefore(time.Now().Add(time.Hour))
+	p.closeBefore(math.MaxInt)
 	if p.pruner != nil {
 		p.pruner.Stop()
 		p.armed = false
@@ -196,7 +199,7 @@ func (p *plain) CloseIdleConnections() {
 	p.rest.CloseIdleConnections()
 }
 
-func (p *plain) roundTrip(k *exchange, m *message) (*http.Response, error) {
+func (p *plain) roundTrip(k *exchange, m *message) (*answer, error) {
 	out := requests.Get().(*[]byte)
 	defer func() {
 		if cap(*out) <= 2*maxPlainBody {
@@ -242,8 +245,8 @@ var requests = sync.Pool{New: func() any { return new([]byte) }}
 var headRequest = &http.Request{Method: http.MethodHead}
 
 // answer reads the answer's header. broken: the request could not be written whole, but the backend may have said why.
-func (p *plain) answer(k *exchange, c *plainConn, m *message, broken bool) (*http.Response, error) {
-	fail := func(err error) (*http.Response, error) {
+func (p *plain) answer(k *exchange, c *plainConn, m *message, broken bool) (*answer, error) {
+	fail := func(err error) (*answer, error) {
 		k.clock.letGo()
 		c.Close()
 		return nil, err
@@ -252,16 +255,16 @@ func (p *plain) answer(k *exchange, c *plainConn, m *message, broken bool) (*htt
 		_ = c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 	}
 	var req *http.Request
-	b, resp := &k.plain, &k.answer
+	b := &k.plain
 	*b = plainBody{p: p, c: c, clock: &k.clock}
 	if m.method == http.MethodHead {
 		req = headRequest
 	} else if _, err := c.br.Peek(1); err == nil {
 		head, _ := c.br.Peek(c.br.Buffered())
-		if n := readHead(head, resp); n > 0 {
+		if n := readHead(head, k, m.lent); n > 0 {
 			_, _ = c.br.Discard(n)
-			b.left, b.keep = resp.ContentLength, !broken
-			return p.begin(c, b, resp, resp.ContentLength == 0), nil
+			b.left, b.keep = k.answer.length, !broken
+			return p.begin(c, b, &k.answer, b.left == 0), nil
 		}
 	}
 	for {
@@ -275,20 +278,20 @@ func (p *plain) answer(k *exchange, c *plainConn, m *message, broken bool) (*htt
 			return fail(errors.New("backend switched protocols without being asked to"))
 		case r.StatusCode >= 200:
 			b.r, b.keep = r.Body, !r.Close && !broken
-			return p.begin(c, b, r, r.Body == http.NoBody), nil
+			return p.begin(c, b, k.answered(r), r.Body == http.NoBody), nil
 		}
 	}
 }
 
 // begin hands on an answer whose head has been read.
-func (p *plain) begin(c *plainConn, b *plainBody, resp *http.Response, empty bool) *http.Response {
+func (p *plain) begin(c *plainConn, b *plainBody, resp *answer, empty bool) *answer {
 	c.left = math.MaxInt64
 	if empty {
 		b.end(true)
-		resp.Body = http.NoBody
+		resp.body = http.NoBody
 		return resp
 	}
-	resp.Body = b
+	resp.body = b
 	return resp
 }
 
