@@ -101,7 +101,9 @@ tools:
     requestTemplate: {url: "/items/{id}", method: GET}
     responseTemplate: {body: "{{.name}} costs {{.price}}"}
 `),
+		change("proxy-services", "some.yaml", "upstream: {url: \"http://"+echo+"/mcp\", transport: streamable}\n"),
 		change("proxy-grants", "echo.yaml", "auth: required\nconsumers: [bench]\n"),
+		change("proxy-grants", "some.yaml", "auth: required\ntools: {echo: [bench]}\n"),
 		change("proxy-grants", "store.yaml", "auth: required\nconsumers: [bench]\n"),
 		change("proxy-consumers", "bench.yaml", fmt.Sprintf("enabled: true\nkeys:\n  - {id: k1, sha256: %x}\n", sha256.Sum256([]byte(benchKey)))),
 	})
@@ -168,6 +170,8 @@ var hotPaths = []struct {
 	allocs                 float64
 }{
 	{"passthrough", "/mcp/echo", `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hello"}}}`,
+		`{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"hello"}],"isError":false}}`, 13},
+	{"restricted", "/mcp/some", `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hello"}}}`,
 		`{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"hello"}],"isError":false}}`, 13},
 	{"converted", "/mcp/store", `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"get_item","arguments":{"id":7}}}`,
 		`{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"Lamp costs 12.5"}]}}`, 24},

@@ -28,6 +28,25 @@ const (
 
 // call is one request on its way. Calls are pooled: nothing may keep a pointer into one after finish.
 type call struct {
+	state
+	memory
+}
+
+// memory is what a call leaves to the next one.
+type memory struct {
+	env    wire.Envelope
+	body   []byte
+	out    []byte
+	answer []byte // of the backend of a converted service
+
+	// Methods of the call as the relay wants them: to make them for each would be an allocation each.
+	ownView  func() any
+	ownStrip func(http.Header)
+	ownSees  func([]byte) bool
+}
+
+// state is what is known of one request.
+type state struct {
 	g     *Gateway
 	w     http.ResponseWriter
 	r     *http.Request
@@ -42,12 +61,11 @@ type call struct {
 	open          bool // the service's switch is off
 	decision      access.Decision
 	session       *session.Session
-	env           wire.Envelope
-	body          []byte
-	out           []byte
-	answer        []byte // of the backend of a converted service
 	modern        bool
 	ticket        access.Ticket
+	passed        relay.Exchange
+	off           map[string]bool // tools that nobody may see
+	bodyFree      bool            // nothing reads the body any more
 
 	// for the audit log
 	allowed bool
@@ -59,13 +77,24 @@ type call struct {
 	abort   bool         // the answer broke off: the connection must end too, lest it be taken for whole
 }
 
-func (c *call) reset(g *Gateway, w http.ResponseWriter, r *http.Request, name, version string) {
-	start := time.Now()
-	*c = call{
-		g: g, w: w, r: r, start: start, now: start.UnixNano(), name: name, version: version,
-		index: g.options.Catalog.Index(), env: c.env, out: c.out[:0], answer: c.answer[:0],
-	}
-	c.env.Method, c.env.Name, c.env.ID, c.env.Arguments = "", nil, nil, nil
+func newCall() *call {
+	c := new(call)
+	c.bind()
+	return c
+}
+
+func (c *call) bind() { c.ownView, c.ownStrip, c.ownSees = c.view, c.strip, c.sees }
+
+// copied gives the call to those who may need it when it is over. The buffers are still those of c.
+func (c *call) copied() *call {
+	other := &call{state: c.state, memory: c.memory}
+	other.bind()
+	return other
+}
+
+func (c *call) begin(g *Gateway, w http.ResponseWriter, r *http.Request, start time.Time, name, version string) {
+	c.g, c.w, c.r, c.start, c.now, c.name, c.version = g, w, r, start, start.UnixNano(), name, version
+	c.index = g.options.Catalog.Index()
 }
 
 // finish audits the call and gives it back.
@@ -81,19 +110,24 @@ func (c *call) finish() {
 	if g.options.Audit.wants(c.allowed) {
 		g.options.Audit.Write(c.record())
 	}
-	if cap(c.out) > maxKeptBody {
-		c.out = nil
-	}
-	if cap(c.answer) > maxKeptBody {
-		c.answer = nil
-	}
-	c.body = nil // not pooled: a transport may read on after the backend has answered early
 	abort := c.abort
-	c.g, c.w, c.r, c.index, c.service, c.variant, c.session, c.events = nil, nil, nil, nil, nil, nil, nil, nil
+	c.out, c.answer = reusable(c.out), reusable(c.answer)
+	if c.body = reusable(c.body); !c.bodyFree { // a transport may read on after the backend has answered early
+		c.body = nil
+	}
+	c.env.Reset() // which points into the body
+	c.state = state{}
 	g.calls.Put(c)
 	if abort {
 		panic(http.ErrAbortHandler)
 	}
+}
+
+func reusable(b []byte) []byte {
+	if cap(b) > maxKeptBody {
+		return nil
+	}
+	return b[:0]
 }
 
 func (c *call) record() *Record {
@@ -134,7 +168,9 @@ func (c *call) refuseError(e *wire.Error) {
 		c.reason = e.Message
 	}
 	c.allowed = c.allowed && e.Refusal >= wire.NotReady
-	c.written = int64(refuse(c.w, c.env.ID, e))
+	var n int
+	c.out, n = refuse(c.w, c.out, c.env.ID, e)
+	c.written = int64(n)
 }
 
 // deny is a refusal by authorization, with its reason for the audit log.
@@ -284,7 +320,9 @@ func (c *call) readBody() bool {
 	if size < 0 {
 		size = 511
 	}
-	c.body = make([]byte, 0, size+1)
+	if c.body = c.body[:0]; int64(cap(c.body)) <= size {
+		c.body = make([]byte, 0, size+1)
+	}
 	for {
 		if len(c.body) == cap(c.body) {
 			c.body = append(c.body, 0)[:len(c.body)]
@@ -353,8 +391,6 @@ func (c *call) write(status int, body []byte) {
 	n, _ := c.w.Write(body)
 	c.written = int64(n)
 }
-
-var jsonType = []string{"application/json"}
 
 // hidden tells whether a tool is off for everyone, service grants included.
 func hidden(def *registry.Definition, tool []byte) bool { return def.Hidden[string(tool)] }

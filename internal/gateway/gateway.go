@@ -55,7 +55,7 @@ type Gateway struct {
 // New gives a Gateway.
 func New(o Options) *Gateway {
 	g := &Gateway{options: o, stop: make(chan struct{})}
-	g.calls.New = func() any { return new(call) }
+	g.calls.New = func() any { return newCall() }
 	go g.reviewRegularly(g.stop)
 	return g
 }
@@ -73,13 +73,14 @@ func (g *Gateway) Close() { close(g.stop) }
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.active.Add(1)
 	defer g.active.Add(-1)
+	start := time.Now()
 	if g.options.BodyTime > 0 && r.Body != http.NoBody {
 		// Also where the body is never looked at: net/http reads what is left of it before it goes on with the connection, and
 		// would wait for it for ever.
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(g.options.BodyTime))
+		_ = http.NewResponseController(w).SetReadDeadline(start.Add(g.options.BodyTime))
 	}
 	if !g.hostAllowed(r) || !g.originAllowed(r) {
-		refuse(w, nil, wire.ForeignOrigin.Error(false, ""))
+		refuse(w, nil, nil, wire.ForeignOrigin.Error(false, ""))
 		g.auditRefusal(r, "foreign host or origin", http.StatusForbidden)
 		return
 	}
@@ -89,21 +90,21 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
 	if target, ok := strings.CutPrefix(path, "/mcp/"); ok {
 		name, version, _ := strings.Cut(target, "@")
-		g.serve(w, r, name, version)
+		g.serve(w, r, start, name, version)
 		return
 	}
 	if target, ok := strings.CutPrefix(path, "/sse/"); ok {
-		g.serveSSE(w, r, target)
+		g.serveSSE(w, r, start, target)
 		return
 	}
-	refuse(w, nil, wire.NotFound.Error(false, "Not found: services are at /mcp/{service}"))
+	refuse(w, nil, nil, wire.NotFound.Error(false, "Not found: services are at /mcp/{service}"))
 }
 
 // serve takes one Streamable HTTP request through all steps, in the order that tells an outsider least:
 // authentication, authorization, session, parsing.
-func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, name, version string) {
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, start time.Time, name, version string) {
 	c := g.calls.Get().(*call)
-	c.reset(g, w, r, name, version)
+	c.begin(g, w, r, start, name, version)
 	defer c.finish()
 	if !c.admit() {
 		return
@@ -119,25 +120,32 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, name, version st
 	}
 }
 
-// refuse answers with a JSON-RPC error.
-func refuse(w http.ResponseWriter, id []byte, e *wire.Error) int {
-	var buf [512]byte
-	body := e.Append(buf[:0], id)
+// Values of headers that are the same in many answers. Nobody may change them.
+var (
+	jsonType      = []string{"application/json"}
+	bearerWanted  = []string{"Bearer"}
+	bearerTooWeak = []string{`Bearer error="insufficient_scope"`}
+	postAllowed   = []string{"POST"}
+)
+
+// refuse answers with a JSON-RPC error, made in room, which is given back grown. It tells what was written of it.
+func refuse(w http.ResponseWriter, room, id []byte, e *wire.Error) ([]byte, int) {
+	room = e.Append(room[:0], id)
 	h := w.Header()
-	h.Set("Content-Type", "application/json")
+	h[contentTypeKey] = jsonType
 	switch e.Refusal {
 	case wire.NoKey:
-		h.Set("WWW-Authenticate", "Bearer")
+		h["Www-Authenticate"] = bearerWanted
 	case wire.NoGrant:
-		h.Set("WWW-Authenticate", `Bearer error="insufficient_scope"`)
+		h["Www-Authenticate"] = bearerTooWeak
 	case wire.MethodNotAllowed:
 		if h.Get("Allow") == "" {
-			h.Set("Allow", "POST")
+			h["Allow"] = postAllowed
 		}
 	}
 	w.WriteHeader(e.Status)
-	n, _ := w.Write(body)
-	return n
+	n, _ := w.Write(room)
+	return room, n
 }
 
 // auditRefusal writes down a refusal that came before any call was made of the request.

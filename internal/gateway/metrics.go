@@ -58,10 +58,25 @@ func (m *Metrics) observe(c *call) {
 	if c.allowed && c.status == http.StatusOK {
 		of.served.Inc()
 	} else {
-		m.requests.WithLabelValues(service, decision, strconv.Itoa(c.status)).Inc()
+		m.requests.WithLabelValues(service, decision, statusText(c.status)).Inc()
 	}
 	of.duration.Observe(time.Since(c.start).Seconds())
 	of.bytes.Add(float64(c.written))
+}
+
+// statuses spare refusals, of which somebody may provoke many, the making of a label.
+var statuses = func() (all [600]string) {
+	for i := range all {
+		all[i] = strconv.Itoa(i)
+	}
+	return all
+}()
+
+func statusText(status int) string {
+	if status >= 0 && status < len(statuses) {
+		return statuses[status]
+	}
+	return strconv.Itoa(status)
 }
 
 // of gives a service's own metrics without the search that WithLabelValues makes for each.

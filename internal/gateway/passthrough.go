@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/relay"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
 )
@@ -19,10 +20,19 @@ func (c *call) passthrough() {
 	if c.r.Method == http.MethodPost && (!c.headersAgree() || !c.mayPass(x)) {
 		return
 	}
-	exchange := c.exchange()
-	exchange.Backend, exchange.Transport, exchange.ForwardHeaders = x.Backend, x.Definition.Transport, x.ForwardHeaders
-	exchange.See, exchange.Strip, exchange.Credential = c.see(x), c.stripper(), x.Credential
-	c.carried(c.g.options.Relay.Serve(c.w, c.r, &exchange))
+	c.off = x.Definition.Hidden
+	of := c
+	if x.Definition.Transport == registry.SSE {
+		of = c.copied() // the end of a bridged session's call may be told to the backend when it is over
+	}
+	e := &of.passed
+	*e = of.exchange()
+	e.Backend, e.Transport, e.ForwardHeaders = x.Backend, x.Definition.Transport, x.ForwardHeaders
+	e.Look, e.Strip, e.Credential = of.ownView, of.ownStrip, x.Credential
+	if len(c.off) > 0 || c.restricted() {
+		e.See = of.ownSees
+	}
+	c.carried(c.g.options.Relay.Serve(c.w, c.r, e))
 }
 
 // carried notes what became of an exchange.
@@ -34,7 +44,7 @@ func (c *call) carried(o relay.Outcome) {
 	if o.Err != nil {
 		c.noteFault(o.Err)
 	}
-	c.abort = o.Abort
+	c.abort, c.bodyFree = o.Abort, o.BodyFree
 }
 
 // headersAgree refuses headers that say something else than the body: something behind us could route by them. What is
@@ -95,22 +105,9 @@ func (c *call) drop(reason string) {
 	c.w.WriteHeader(http.StatusAccepted)
 }
 
-// see is the filter for lists of tools; nil where the caller may see them all.
-func (c *call) see(x *catalog.Compiled) func([]byte) bool {
-	off := x.Definition.Hidden
-	if !c.restricted() {
-		if len(off) == 0 {
-			return nil
-		}
-		return func(tool []byte) bool { return !off[string(tool)] }
-	}
-	table, consumer := c.service.Access, c.identity.consumer
-	return func(tool []byte) bool {
-		return !off[string(tool)] && table.Tool(consumer, tool, c.g.now()).Allowed
-	}
+// sees is the filter for lists of tools.
+func (c *call) sees(tool []byte) bool {
+	return !c.off[string(tool)] && (!c.restricted() || c.service.Access.Tool(c.identity.consumer, tool, c.g.now()).Allowed)
 }
 
-func (c *call) stripper() func(http.Header) {
-	g, consumer, index := c.g, c.identity.consumer, c.index
-	return func(h http.Header) { g.strip(h, consumer, index) }
-}
+func (c *call) strip(h http.Header) { c.g.strip(h, c.identity.consumer, c.index) }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/relay"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
@@ -16,11 +17,11 @@ const sessionParameter = "sessionId"
 
 // serveSSE serves the HTTP+SSE transport of 2024-11-05: GET /sse/{service} is the stream, POST /sse/{service}/message
 // its endpoint. Every message goes through the very steps of Streamable HTTP, its key and grant included.
-func (g *Gateway) serveSSE(w http.ResponseWriter, r *http.Request, target string) {
+func (g *Gateway) serveSSE(w http.ResponseWriter, r *http.Request, start time.Time, target string) {
 	target, isMessage := strings.CutSuffix(target, "/message")
 	name, version, _ := strings.Cut(target, "@")
 	c := g.calls.Get().(*call)
-	c.reset(g, w, r, name, version)
+	c.begin(g, w, r, start, name, version)
 	defer c.finish()
 	if !c.admit() {
 		return
@@ -41,6 +42,7 @@ func (g *Gateway) serveSSE(w http.ResponseWriter, r *http.Request, target string
 
 func (c *call) sseStream(target string) {
 	x := c.exchange()
+	x.View = c.view()
 	// The key may have come in the query: the endpoint must repeat it, as the client will not.
 	query := c.r.URL.Query()
 	g := c.g
@@ -59,7 +61,7 @@ func (c *call) sseStream(target string) {
 		Handle: func(w http.ResponseWriter, req *http.Request, body []byte) {
 			req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 			req.URL = &url.URL{Path: "/mcp/" + target, RawQuery: query.Encode()}
-			g.serve(w, req, name, version)
+			g.serve(w, req, time.Now(), name, version)
 		},
 	}
 	c.carried(g.options.Relay.ServeSSE(c.w, c.r, client))

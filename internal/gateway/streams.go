@@ -96,13 +96,19 @@ func (c *call) exchange() relay.Exchange {
 	if c.r.Method == http.MethodPost {
 		x.Env = &c.env
 	}
-	if c.open {
-		x.View = view{variant: c.variant, table: c.service.Access}
-		return x
+	if !c.open {
+		x.Key = c.identity.key.Digest
 	}
-	x.Key = c.identity.key.Digest
-	x.View, _ = seen(c.service, c.variant, c.identity.consumer, c.now)
 	return x
+}
+
+// view is what the call's caller sees, for an exchange that becomes a stream.
+func (c *call) view() any {
+	if c.open {
+		return view{variant: c.variant, table: c.service.Access}
+	}
+	v, _ := seen(c.service, c.variant, c.identity.consumer, c.now)
+	return v
 }
 
 // listen answers the modern subscriptions/listen by ourselves: only the list of tools is followed, and that only if it was
@@ -120,6 +126,7 @@ func (c *call) listen() {
 	params = append(params, `},"_meta":{"`+wire.MetaSubscriptionID+`":`...)
 	params = append(append(params, c.env.ID...), `}}`...)
 	x := c.exchange()
+	x.View = c.view()
 	c.carried(c.g.options.Relay.Idle(c.w, c.r, &x, wire.AppendNotification(nil, wire.NotificationAcknowledged, params)))
 }
 
@@ -140,6 +147,7 @@ func (c *call) stream() {
 			return
 		}
 		x := c.exchange()
+		x.View = c.view()
 		c.carried(c.g.options.Relay.Idle(c.w, c.r, &x, nil))
 	}
 }

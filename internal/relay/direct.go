@@ -18,10 +18,26 @@ import (
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
 )
 
+// requests are used again. The header of the answer, too, is in a map of theirs: what of it goes to the client are its
+// values, which are the answer's own.
+var requests = sync.Pool{New: func() any {
+	up := new(upstream.Request)
+	up.Reset()
+	return up
+}}
+
 // direct carries an exchange with a backend that speaks Streamable HTTP itself.
 func (r *Relay) direct(w http.ResponseWriter, req *http.Request, x *Exchange) Outcome {
-	up, err := outgoing(req, x, req.Method, x.Body)
-	if err != nil {
+	up := requests.Get().(*upstream.Request)
+	o := r.exchange(w, req, x, up)
+	o.BodyFree = !up.Kept()
+	up.Reset()
+	requests.Put(up)
+	return o
+}
+
+func (r *Relay) exchange(w http.ResponseWriter, req *http.Request, x *Exchange, up *upstream.Request) Outcome {
+	if err := prepare(up, req, x, req.Method, x.Body); err != nil {
 		return refuseError(w, req, x, err)
 	}
 	if s := x.Session; s != nil {
@@ -35,7 +51,7 @@ func (r *Relay) direct(w http.ResponseWriter, req *http.Request, x *Exchange) Ou
 	}
 	rw := x.rewriter(req)
 	if !rw.Idle() || x.Restricted || isInner(req) { // its messages are read, here or by sink
-		up.Header["Accept-Encoding"] = []string{"identity"}
+		up.Header["Accept-Encoding"] = notEncoded
 		up.Decode = true
 	} else if ae, ok := req.Header["Accept-Encoding"]; ok && req.Method == http.MethodPost && x.Env.Method != wire.MethodListen {
 		up.Header["Accept-Encoding"] = ae
@@ -54,6 +70,10 @@ func (r *Relay) direct(w http.ResponseWriter, req *http.Request, x *Exchange) Ou
 		return refuseError(w, req, x, err)
 	}
 	if mediaType(resp.Header) == "text/event-stream" {
+		if x.View == nil && x.Look != nil {
+			x.View = x.Look()
+		}
+		up.Sent()
 		return r.events(w, req, x, resp, rw)
 	}
 	if rw.Idle() && !x.Restricted {

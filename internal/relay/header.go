@@ -20,10 +20,10 @@ var ownHeaders = map[string]bool{
 	"Accept-Encoding": true, "Host": true, "Expect": true, wire.HeaderSession: true,
 }
 
-// requestHeader makes the header that goes to the backend. It shares the values' slices with the client's.
-func requestHeader(req *http.Request, x *Exchange) http.Header {
+// requestHeader puts into out, which is empty, the header that goes to the backend. It shares the values' slices with the
+// client's.
+func requestHeader(out http.Header, req *http.Request, x *Exchange) {
 	in := req.Header
-	out := make(http.Header, 8) // as many as a map holds without a second allocation
 	for _, name := range protocolHeaders {
 		if v, ok := in[name]; ok {
 			out[name] = v
@@ -55,10 +55,13 @@ func requestHeader(req *http.Request, x *Exchange) http.Header {
 	if x.Strip != nil {
 		x.Strip(out)
 	}
-	return out
 }
 
-var jsonType = []string{"application/json"}
+// Values that are the same in many headers. Nobody may change them.
+var (
+	jsonType   = []string{"application/json"}
+	notEncoded = []string{"identity"}
+)
 
 // unrouted leaves out the headers by which a backend may choose a tool where the body chooses none. Where it does, the two
 // were found to agree (wire.HeadersDiffer).
@@ -73,13 +76,19 @@ func unrouted(h http.Header, e *wire.Envelope) {
 
 // outgoing makes the request to the backend as far as it is the same for both transports.
 func outgoing(req *http.Request, x *Exchange, method string, body []byte) (*upstream.Request, error) {
-	up := &upstream.Request{Method: method, Header: requestHeader(req, x), Body: body, Stream: true}
+	up := new(upstream.Request)
+	up.Reset()
+	return up, prepare(up, req, x, method, body)
+}
+
+// prepare is outgoing for a Request that was Reset.
+func prepare(up *upstream.Request, req *http.Request, x *Exchange, method string, body []byte) error {
+	up.Method, up.Body, up.Stream = method, body, true
+	requestHeader(up.Header, req, x)
 	if x.Credential != nil {
-		if err := x.Credential(up); err != nil {
-			return nil, err
-		}
+		return x.Credential(up)
 	}
-	return up, nil
+	return nil
 }
 
 // answerHeaders are those of a backend's answer that reach the client, besides Mcp-* ones. Cookies do not: all services

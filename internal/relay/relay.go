@@ -88,9 +88,11 @@ type Exchange struct {
 	// Credential adds the service's own credential towards its backend, and where it may go; nil: there is none.
 	Credential func(*upstream.Request) error
 	// Key is the digest of the key that the client presented; zero where none was needed. View is what the decision about
-	// this exchange let it see, for Review to compare with.
+	// this exchange let it see, for Review to compare with; Look gives it where it is nil, for exchanges that may become a
+	// stream but seldom do.
 	Key  [32]byte
 	View any
+	Look func() any
 
 	client bool // it is an HTTP+SSE client's one stream
 }
@@ -122,6 +124,8 @@ type Outcome struct {
 	Bytes  int64 // of the body sent to the client
 	Err    error // what went wrong between us and the backend; an *upstream.Error has a Detail for the log
 	Reason string
+	// BodyFree: nothing reads the Exchange's Body any more, nor the Exchange. Else something may do so for a while.
+	BodyFree bool
 	// Abort: the answer broke off where the client could take it for whole. The caller ends the connection with
 	// panic(http.ErrAbortHandler) when it has done its accounting.
 	Abort bool

@@ -81,8 +81,11 @@ func emptied(h http.Header) http.Header {
 	return h
 }
 
-// Kept tells, after Do, whether something may read on in Body: http.Transport does where a backend answers early.
+// Kept tells after Do, and until the next Reset, whether something may read on in Body: http.Transport does where a backend answers early.
 func (r *Request) Kept() bool { return r.message.kept }
+
+// Sent lets go of what was sent, for the sake of an answer that lasts. All that can be done with r afterwards is to Reset it.
+func (r *Request) Sent() { *r = Request{message: message{kept: r.message.kept}} }
 
 // Response is an answer. Body is to be closed; reading it fails with an *Error. Body must not be read and closed at once.
 type Response struct {

@@ -48,6 +48,9 @@ type Envelope struct {
 	scratch []byte // what decoded names live in; kept from scan to scan
 }
 
+// Reset forgets the message, so that its body is not held.
+func (e *Envelope) Reset() { *e = Envelope{scratch: e.scratch[:0]} }
+
 // Errors that Scan gives for JSON that is no message to let through.
 var (
 	errBatch    = Batch.Error(true, "")
@@ -79,7 +82,7 @@ func scanError(r Refusal, message string) *Error { return r.Error(true, message)
 //
 // After an error only e.ID is of use: the id to answer to, or nil if there is no certain one.
 func Scan(body []byte, e *Envelope) error {
-	*e = Envelope{scratch: e.scratch[:0]}
+	e.Reset()
 	s := scanner{lexer: lexer{b: body}, e: e}
 	i := s.space(0)
 	switch {

@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"slices"
+	"sync"
 )
 
 // Errors of a Rewriter. The message must then not reach a client for whom something was to be left out.
@@ -33,7 +34,9 @@ func (r Rewriter) Idle() bool { return r.See == nil && !r.Private && !r.DropInst
 // written from its start. Both are valid until the caller reuses them. isToolList tells whether result.tools is an array.
 // msg is one message, or an array of them as 2025-03-26 allows.
 func (r Rewriter) Apply(room, msg []byte) (out []byte, isToolList bool, err error) {
-	p := splicer{lexer: lexer{b: msg}, r: r, out: room[:0]}
+	p := splicers.Get().(*splicer)
+	p.lexer, p.r, p.out = lexer{b: msg}, r, room[:0]
+	defer p.recycle()
 	i := p.space(0)
 	if i < len(msg) && msg[i] == '[' {
 		i = p.batch(i)
@@ -77,6 +80,14 @@ func StripInstructions(room, msg []byte) ([]byte, error) {
 func PrivateCache(room, msg []byte) ([]byte, error) {
 	out, _, err := Rewriter{Private: true}.Apply(room, msg)
 	return out, err
+}
+
+// splicers are used again: what Apply gives is memory of its caller's, and names are lent to See for the call alone.
+var splicers = sync.Pool{New: func() any { return new(splicer) }}
+
+func (p *splicer) recycle() {
+	*p = splicer{}
+	splicers.Put(p)
 }
 
 const addedScope = `,"cacheScope":"private"`
