@@ -36,23 +36,21 @@ const (
 
 // value is an argument's value in one call.
 type value struct {
-	set bool
-	raw []byte  // JSON text
-	str *string // the text of a string
-	any any     // for validation
+	set    bool
+	isText bool
+	text   string // of a string
+	raw    []byte // JSON text
+	any    any    // for validation
 }
 
 // sent tells a value from none at all: null is sent in a JSON body only.
 func (v *value) sent() bool { return v.set && v.any != nil }
 
-func (v *value) empty() bool { return v.str != nil && *v.str == "" }
+func (v *value) empty() bool { return v.isText && v.text == "" }
 
 func newValue(raw []byte, v any) value {
-	out := value{set: true, raw: raw, any: v}
-	if s, ok := v.(string); ok {
-		out.str = &s
-	}
-	return out
+	text, isText := v.(string)
+	return value{set: true, isText: isText, text: text, raw: raw, any: v}
 }
 
 // appendText appends the value as text: strings bare, numbers with their digits, arrays and objects as compact JSON.
@@ -60,16 +58,16 @@ func (v *value) appendText(dst []byte, escape func([]byte, string) []byte) []byt
 	switch {
 	case !v.sent():
 		return dst
-	case v.str != nil:
-		return escape(dst, *v.str)
+	case v.isText:
+		return escape(dst, v.text)
 	default:
 		return escape(dst, v.compact())
 	}
 }
 
-func (v *value) text() string {
-	if v.str != nil {
-		return *v.str
+func (v *value) plain() string {
+	if v.isText {
+		return v.text
 	}
 	return v.compact()
 }
@@ -105,10 +103,10 @@ func (v *value) elements() []value {
 
 // coerce reads text as the number or boolean that the schema asks for: models write "42" for 42.
 func (v value) coerce(kind string) value {
-	if v.str == nil {
+	if !v.isText {
 		return v
 	}
-	s := strings.TrimSpace(*v.str)
+	s := strings.TrimSpace(v.text)
 	switch kind {
 	case "boolean":
 		if s == "true" || s == "false" {
@@ -125,7 +123,7 @@ func (v value) coerce(kind string) value {
 
 // fit makes a default fit its argument's type, if it can: files hold `default: "10"` for integers, and 10 for strings.
 func (v value) fit(kind string) value {
-	if kind == "string" && v.str == nil {
+	if kind == "string" && !v.isText {
 		switch v.any.(type) {
 		case json.Number, bool:
 			s := string(v.raw)
@@ -139,13 +137,14 @@ func (v value) fit(kind string) value {
 type arguments struct {
 	vals  []value  // by index into the tool's arguments
 	few   [4]value // what vals is made of where they are enough
+	all   []member // as they came
 	extra []member // not declared, but allowed by the schema
 }
 
 // arguments reads what a call says into a, and checks it. Faults are the caller's.
 func (t *Tool) arguments(a *arguments, raw []byte) []string {
-	members, depth, err := parseObject(raw)
-	if err != nil {
+	members, depth, err := parseObject(a.all[:0], raw, t)
+	if a.all = members; err != nil {
 		return []string{err.Error()}
 	}
 	if a.vals = a.few[:0]; len(t.args) <= len(a.few) {

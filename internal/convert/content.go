@@ -17,6 +17,14 @@ type media struct {
 }
 
 func mediaOf(contentType string) media {
+	switch contentType { // the spellings nearly everybody uses
+	case "", "application/json":
+		return media{kind: contentType}
+	case "application/json; charset=utf-8", "application/json;charset=utf-8":
+		return media{kind: "application/json", charset: "utf-8"}
+	case "application/json;charset=UTF-8", "application/json; charset=UTF-8":
+		return media{kind: "application/json", charset: "UTF-8"}
+	}
 	kind, params, err := mime.ParseMediaType(contentType)
 	if err != nil && kind == "" {
 		kind, _, _ = strings.Cut(contentType, ";")

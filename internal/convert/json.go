@@ -30,24 +30,27 @@ type reader struct {
 	i       int
 	depth   int
 	deepest int
-	lenient bool // duplicate names: the last wins (registry documents hold such)
+	lenient bool  // duplicate names: the last wins (registry documents hold such)
+	tool    *Tool // whose arguments' names need no memory of their own; may be nil
 }
 
-// parseObject reads one JSON object and gives its members in order. Nothing, and null, are the empty object.
-func parseObject(raw []byte) (members []member, depth int, err error) {
-	r := reader{s: raw}
+// parseObject reads one JSON object, often the arguments of t, and puts its members in order into room, which is empty. Nothing, and null,
+// are the empty object.
+func parseObject(room []member, raw []byte, t *Tool) (members []member, depth int, err error) {
+	r := reader{s: raw, tool: t}
+	members = room
 	r.space()
 	if r.i == len(raw) {
-		return nil, 0, nil
+		return members, 0, nil
 	}
 	if r.s[r.i] == 'n' {
 		if err := r.word("null"); err != nil {
-			return nil, 0, err
+			return members, 0, err
 		}
-		return nil, 0, r.end()
+		return members, 0, r.end()
 	}
 	if r.s[r.i] != '{' {
-		return nil, 0, errors.New("not a JSON object")
+		return members, 0, errors.New("not a JSON object")
 	}
 	r.depth, r.deepest = 1, 1
 	err = r.members(func(name string) error {
@@ -65,7 +68,7 @@ func parseObject(raw []byte) (members []member, depth int, err error) {
 		return nil
 	})
 	if err != nil {
-		return nil, 0, err
+		return members, 0, err
 	}
 	return members, r.deepest, r.end()
 }
@@ -311,7 +314,7 @@ func (r *reader) str() (string, error) {
 				return "", errors.New("JSON is not valid UTF-8")
 			}
 			r.i = i + 1
-			return string(r.s[start:i]), nil
+			return r.kept(r.s[start:i]), nil
 		case c == '\\':
 			return r.escaped(start, i)
 		case c < 0x20:
@@ -321,6 +324,16 @@ func (r *reader) str() (string, error) {
 	}
 	r.i = len(r.s)
 	return "", r.wrong()
+}
+
+// kept is text as a string.
+func (r *reader) kept(text []byte) string {
+	if r.tool != nil && len(text) <= 64 {
+		if i, ok := r.tool.index[string(text)]; ok {
+			return r.tool.args[i].name
+		}
+	}
+	return string(text)
 }
 
 // escaped reads the rest of a string whose first backslash stands at i.

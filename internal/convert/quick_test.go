@@ -43,7 +43,7 @@ func TestQuickCheckAgreesWithTheLibrary(t *testing.T) {
 		if q == nil {
 			continue
 		}
-		members, _, err := parseObject([]byte(args))
+		members, _, err := parseObject(nil, []byte(args), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,7 +68,7 @@ func TestQuickCheckAgreesWithTheLibrary(t *testing.T) {
 
 // The reader and encoding/json see the same members, in the same order.
 func TestMembersAreReadInOrder(t *testing.T) {
-	members, depth, err := parseObject([]byte(` { "b" : [ 1 , {"c":2} ] , "a\u0062" : "x" } `))
+	members, depth, err := parseObject(nil, []byte(` { "b" : [ 1 , {"c":2} ] , "a\u0062" : "x" } `), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

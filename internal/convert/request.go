@@ -62,28 +62,63 @@ const (
 	typeText = "text/plain; charset=utf-8"
 )
 
-// Request makes the HTTP request of a call. Where nothing is to be sent, because the arguments are invalid or the tool
+// Work is memory that one call after another can be worked out in.
+type Work struct {
+	execution execution
+	request   Request
+	call      Call
+	args      arguments
+	path      []byte
+	response  template.Document
+	text      []byte // what a template made of it
+	result    []byte
+}
+
+// maxReused bounds what a Work keeps of each kind, in bytes and members.
+const maxReused = 64 << 10
+
+// Reset readies w for another call. Nothing that was made in it may be used any more.
+func (w *Work) Reset() {
+	all := w.args.all[:cap(w.args.all)]
+	if clear(all); cap(all) > 64 {
+		all = nil
+	}
+	w.response.Reset()
+	*w = Work{
+		args: arguments{all: all[:0]}, path: reusable(w.path), response: w.response, text: reusable(w.text), result: reusable(w.result),
+	}
+}
+
+func reusable(b []byte) []byte {
+	if cap(b) > maxReused {
+		return nil
+	}
+	return b[:0]
+}
+
+// Request makes the HTTP request of a call in memory of its own. See RequestIn.
+func (t *Tool) Request(c Call) (*Request, []byte, error) {
+	return t.RequestIn(new(Work), make(http.Header, 8), c)
+}
+
+// RequestIn makes the HTTP request of a call in w, with the header in h, which is empty. Where nothing is to be sent, because the arguments are invalid or the tool
 // answers by itself, the request is nil and the finished tool result is returned. An error is a fault of the service,
 // such as a credential that is gone: it is for the log, may name fields and references but never a credential, and the
 // result that comes with it is for the client.
-func (t *Tool) Request(c Call) (*Request, []byte, error) {
-	whole := new(struct { // one piece of memory for what every call needs
-		execution
-		Request
-		call Call
-		args arguments
-	})
-	whole.call = c
-	if faults := t.arguments(&whole.args, c.Arguments); len(faults) > 0 {
+func (t *Tool) RequestIn(w *Work, h http.Header, c Call) (*Request, []byte, error) {
+	w.call = c
+	if faults := t.arguments(&w.args, c.Arguments); len(faults) > 0 {
 		return nil, ErrorResult("invalid arguments: " + joinSome(faults)), nil
 	}
-	x, r := &whole.execution, &whole.Request
-	x.tool, x.call, x.args = t, &whole.call, &whole.args
+	x, r := &w.execution, &w.request
+	x.tool, x.call, x.args, x.path = t, &w.call, &w.args, w.path
 	if t.method == "" {
 		return nil, t.direct(x), nil
 	}
-	r.Method, r.Header = t.method, make(http.Header, 8)
-	if err := t.build(x, r); err != nil {
+	r.Method, r.Header = t.method, h
+	err := t.build(x, r)
+	w.path = x.path
+	if err != nil {
 		if fault, ok := callerFault(err); ok {
 			return nil, ErrorResult(fault), nil
 		}
@@ -131,6 +166,7 @@ func (t *Tool) build(x *execution, r *Request) error {
 		}
 	}
 	to.into(r, t.url.hostOnly)
+	x.path = to.path
 	return nil
 }
 
@@ -165,7 +201,7 @@ func (t *Tool) target(x *execution) (target, error) {
 		}
 		parts = pieces(strings.TrimSpace(string(out)))
 	}
-	return t.assemble(parts, x.args.vals)
+	return t.assemble(x.path, parts, x.args.vals)
 }
 
 func (t *Tool) setHeaders(x *execution, r *Request) error {
@@ -206,13 +242,13 @@ func (t *Tool) place(x *execution, r *Request, to *target) error {
 		case toQuery:
 			to.query = appendPairs(to.query, a, v, queryEscape)
 		case toHeader:
-			s := v.text()
+			s := v.plain()
 			if !fieldValue(s) {
 				return &argumentError{a.name, "goes into a header and must not hold line breaks or control characters"}
 			}
 			r.Header[a.header] = []string{textproto.TrimString(s)}
 		case toCookie:
-			cookie := string(appendEscaped(append([]byte(a.name), '='), v.text(), &cookieByte))
+			cookie := string(appendEscaped(append([]byte(a.name), '='), v.plain(), &cookieByte))
 			if given := r.Header["Cookie"]; len(given) > 0 {
 				cookie = given[0] + "; " + cookie
 			}

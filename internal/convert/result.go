@@ -73,7 +73,7 @@ func (t *Tool) direct(x *execution) []byte {
 	if err != nil {
 		return ErrorResult(templateFailed(err))
 	}
-	return t.finish(out, out)
+	return t.finish(new(Work), out, out)
 }
 
 // templateFailed words the failure of a response template: where, and why, but no values.
@@ -82,6 +82,11 @@ func templateFailed(err error) string { return "the tool's template failed: " + 
 // Result turns the backend's response into the tool result (CallToolResult, without resultType). The body is decoded
 // from its Content-Encoding and within the size limit; the result shares no memory with it. A status other than 2xx gives isError.
 func (t *Tool) Result(c Call, status int, h http.Header, body []byte) []byte {
+	return t.ResultIn(new(Work), c, status, h, body)
+}
+
+// ResultIn is Result in memory of w, until that is used again.
+func (t *Tool) ResultIn(w *Work, c Call, status int, h http.Header, body []byte) []byte {
 	m := mediaOf(h.Get("Content-Type"))
 	if status < 200 || status > 299 {
 		return t.failed(c, status, h, m, body)
@@ -95,33 +100,33 @@ func (t *Tool) Result(c Call, status int, h http.Header, body []byte) []byte {
 		if !ok {
 			return ErrorResult("the response is " + either(m.kind, "binary data") + ", but the tool's template needs JSON")
 		}
-		data, err := template.ParseJSON(text)
+		data, err := w.response.Parse(text)
 		if err != nil {
 			return ErrorResult("the response is not JSON, but the tool's template needs JSON: " + err.Error())
 		}
-		return t.templated(c, data, text)
+		return t.templated(w, c, data, text)
 	case t.response.body != nil:
-		return t.templated(c, template.Object(), nil)
+		return t.templated(w, c, template.Object(), nil)
 	case t.response.literal != nil:
-		return t.finish([]byte(*t.response.literal), text)
+		return t.finish(w, []byte(*t.response.literal), text)
 	case !ok:
 		return t.blob(m, body)
 	}
-	return t.finish(text, text)
+	return t.finish(w, text, text)
 }
 
-func (t *Tool) templated(c Call, data template.Value, body []byte) []byte {
-	out, err := t.response.body.Execute(nil, data, template.Env{ClientIP: c.ClientIP}, t.budget)
-	if err != nil {
+func (t *Tool) templated(w *Work, c Call, data template.Value, body []byte) []byte {
+	var err error
+	if w.text, err = t.response.body.Execute(w.text[:0], data, template.Env{ClientIP: c.ClientIP}, t.budget); err != nil {
 		return ErrorResult(templateFailed(err))
 	}
-	return t.finish(out, body)
+	return t.finish(w, w.text, body)
 }
 
 // finish makes the result of a text. With an output schema the text, if it is a JSON object, is the structured content
 // too, else the body it was made from.
-func (t *Tool) finish(text, body []byte) []byte {
-	out := make([]byte, 0, len(text)+len(text)/8+len(t.response.prepend)+len(t.response.append)+64)
+func (t *Tool) finish(w *Work, text, body []byte) []byte {
+	out := slices.Grow(w.result[:0], len(text)+len(text)/8+len(t.response.prepend)+len(t.response.append)+64)
 	out = append(out, `{"content":[{"type":"text","text":`...)
 	switch {
 	case len(text) == 0 && t.response.prepend == "" && t.response.append == "":
@@ -135,7 +140,8 @@ func (t *Tool) finish(text, body []byte) []byte {
 	if t.response.structured {
 		out = appendStructured(out, text, body)
 	}
-	return append(out, '}')
+	w.result = append(out, '}')
+	return w.result
 }
 
 func appendStructured(out []byte, candidates ...[]byte) []byte {

@@ -69,10 +69,10 @@ var (
 	errStart  = errors.New("an argument cannot be the beginning of a URL")
 )
 
-// assemble puts a URL together: each argument is escaped for the place it stands in. An argument's error is an
-// *argumentError; any other is the author's.
-func (t *Tool) assemble(parts []piece, vals []value) (target, error) {
-	var out target
+// assemble puts a URL together, its path in room: each argument is escaped for the place it stands in. An argument's error
+// is an *argumentError; any other is the author's.
+func (t *Tool) assemble(room []byte, parts []piece, vals []value) (target, error) {
+	out := target{path: room[:0]}
 	if len(parts) == 0 {
 		return out, errors.New("url is empty")
 	}
@@ -98,7 +98,6 @@ func (t *Tool) assemble(parts []piece, vals []value) (target, error) {
 	if !strings.HasPrefix(rest, "/") {
 		out.path = append(out.path, '/')
 	}
-	out.path = append(out.path, make([]byte, 0, 64)...)
 	for i, p := range parts {
 		if p.arg < 0 {
 			if i > 0 {
@@ -169,8 +168,8 @@ func (o *target) argument(t *Tool, p piece, v value, place int) (err error) {
 			}
 			return nil
 		}
-		if a.multi && v.str != nil {
-			if o.path, err = appendSegments(o.path, *v.str); err != nil {
+		if a.multi && v.isText {
+			if o.path, err = appendSegments(o.path, v.text); err != nil {
 				return &argumentError{a.name, err.Error()}
 			}
 			return nil

@@ -75,10 +75,16 @@ func cannedBackend(t testing.TB, body string) string {
 
 const benchKey = "nmp_bench_0123456789abcdefghijklmnopqrstuvwxyz"
 
-// benchGateway is a gateway with everything that the program has, over a catalog with one service of each way.
+// benchGateway is a gateway over backends that cost nothing.
 func benchGateway(t testing.TB) *Gateway {
 	echo := cannedBackend(t, `{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"hello"}],"isError":false}}`)
 	store := cannedBackend(t, `{"id":7,"name":"Lamp","price":12.5,"tags":["small","blue"]}`)
+	return gatewayBefore(t, echo, store)
+}
+
+// gatewayBefore is a gateway with everything that the program has, over a catalog with one service of each way: echo is the
+// address of an MCP server, store of an HTTP API.
+func gatewayBefore(t testing.TB, echo, store string) *Gateway {
 	up := upstream.New(upstream.Options{})
 	log := slog.New(slog.DiscardHandler)
 	c, err := catalog.New(catalog.Options{

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/access"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/relay"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/session"
@@ -34,10 +35,14 @@ type call struct {
 
 // memory is what a call leaves to the next one.
 type memory struct {
-	env    wire.Envelope
-	body   []byte
-	out    []byte
-	answer []byte // of the backend of a converted service
+	env  wire.Envelope
+	body []byte
+	out  []byte
+
+	// Of converted calls.
+	work    convert.Work
+	request upstream.Request
+	answer  []byte // of the backend
 
 	// Methods of the call as the relay wants them: to make them for each would be an allocation each.
 	ownView  func() any
@@ -66,6 +71,7 @@ type state struct {
 	passed        relay.Exchange
 	off           map[string]bool // tools that nobody may see
 	bodyFree      bool            // nothing reads the body any more
+	worked        bool            // work and request were used
 
 	// for the audit log
 	allowed bool
@@ -116,6 +122,10 @@ func (c *call) finish() {
 		c.body = nil
 	}
 	c.env.Reset() // which points into the body
+	if c.worked {
+		c.work.Reset()
+		c.request.Reset()
+	}
 	c.state = state{}
 	g.calls.Put(c)
 	if abort {

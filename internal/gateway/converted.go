@@ -246,6 +246,7 @@ func (c *call) callTool() {
 		defer done()
 	}
 	result, ok := c.execute(ctx, x, tool)
+	c.bodyFree = true // a request to the backend has its own
 	if !ok {
 		return
 	}
@@ -286,7 +287,10 @@ func (c *call) execute(ctx context.Context, x *catalog.Compiled, tool *convert.T
 	if tool.Reads(c.r.Header) {
 		in.Header = c.clientHeader()
 	}
-	req, finished, err := tool.Request(in)
+	if c.worked = true; c.request.Header == nil {
+		c.request.Reset()
+	}
+	req, finished, err := tool.RequestIn(&c.work, c.request.Header, in)
 	if err != nil {
 		c.detail = err.Error() // it names credential references: not for the client
 		return finished, true
@@ -294,9 +298,9 @@ func (c *call) execute(ctx context.Context, x *catalog.Compiled, tool *convert.T
 	if req == nil {
 		return finished, true
 	}
-	resp, err := x.Backend.Do(ctx, &upstream.Request{
-		Method: req.Method, Path: req.URL, Host: req.Host, Header: req.Header, Body: req.Body, SecretHosts: req.SecretHosts, Decode: true,
-	})
+	c.request.Method, c.request.Path, c.request.Host, c.request.Body = req.Method, req.URL, req.Host, req.Body
+	c.request.SecretHosts, c.request.Decode = req.SecretHosts, true
+	resp, err := x.Backend.Do(ctx, &c.request)
 	if err != nil {
 		return c.fault(ctx, err)
 	}
@@ -311,7 +315,7 @@ func (c *call) execute(ctx context.Context, x *catalog.Compiled, tool *convert.T
 	if c.answer, err = resp.AppendBody(c.answer[:0]); err != nil {
 		return c.fault(ctx, err)
 	}
-	return tool.Result(in, resp.Status, resp.Header, c.answer), true
+	return tool.ResultIn(&c.work, in, resp.Status, resp.Header, c.answer), true
 }
 
 // fault turns a backend's fault into a result; the audit log has what the client is not told.

@@ -37,16 +37,31 @@ func ParseJSON(raw []byte) (Value, error) {
 // textOf is b as a string without a copy: b must not change any more.
 func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-func parseJSON(raw string) (Value, error) {
+func parseJSON(raw string) (Value, error) { return new(document).read(raw) }
+
+// Document is memory that one JSON text after another can be read into.
+type Document struct{ d document }
+
+// Parse is ParseJSON in d: the values of the text before must not be used any more.
+func (d *Document) Parse(raw []byte) (Value, error) { return d.d.read(textOf(raw)) }
+
+// Reset forgets the text, and the memory of a large one.
+func (d *Document) Reset() {
+	if d.d.raw = ""; cap(d.d.nodes) > 1<<12 {
+		d.d.nodes = nil
+	}
+}
+
+func (d *document) read(raw string) (Value, error) {
 	if len(raw) >= math.MaxInt32 {
 		return Value{}, errors.New("read JSON: text over 2 GiB")
 	}
-	d := &document{raw: raw}
-	i := skipSpace(raw, 0)
-	if i < len(raw) && raw[i] != '{' && raw[i] != '[' {
-		d.nodes = make([]node, 0, 1)
-	} else {
-		d.nodes = make([]node, 0, min(len(raw)/6+8, 1<<16)) // more than most need; append does the rest
+	i, need := skipSpace(raw, 0), 1
+	if i == len(raw) || raw[i] == '{' || raw[i] == '[' {
+		need = min(len(raw)/6+8, 1<<16) // more than most need; append does the rest
+	}
+	if d.raw, d.nodes = raw, d.nodes[:0]; cap(d.nodes) < need {
+		d.nodes = make([]node, 0, need)
 	}
 	if err := d.parse(i); err != nil {
 		return Value{}, err
