@@ -32,16 +32,19 @@ func (b *build) service(name string) {
 			b.services.remove(name)
 			b.touched[name] = true
 		}
-		b.w.wants.set("service "+name, nil)
 		return
 	}
 	next.Access = b.access(name)
 	b.services.set(name, next)
 	b.touched[name] = true
-	b.w.wants.set("service "+name, []nacos.Key{
-		{Group: registry.GroupGrants, DataID: name + ".yaml"},
-		{Group: registry.GroupUpstreams, DataID: name + ".yaml"},
-	})
+}
+
+// foretold gives the documents that a service may get, which are to be watched before there are any.
+func foretold(service string) []nacos.Key {
+	return []nacos.Key{
+		{Group: registry.GroupGrants, DataID: service + ".yaml"},
+		{Group: registry.GroupUpstreams, DataID: service + ".yaml"},
+	}
 }
 
 // access compiles the grants of a service, on the safe side where their document is bad.
@@ -74,7 +77,7 @@ func (b *build) define(name string, old *Service) *Service {
 
 func (b *build) defineOwn(name string, doc *Document, old *Service) *Service {
 	s := doc.value.(*summary)
-	v := &Variant{Service: name, Kind: s.kind, Tools: s.tools, own: doc, upstream: b.goodUpstream(name)}
+	v := &Variant{Service: name, Kind: s.kind, own: doc, upstream: b.goodUpstream(name)}
 	return &Service{
 		Name: name, Kind: s.kind, Protocol: s.protocol, Description: s.description, Deprecated: s.deprecated,
 		Latest: b.keep(v, old),
@@ -106,7 +109,7 @@ func (b *build) goodUpstream(name string) *Document {
 func (b *build) manifestOf(name string) *Document {
 	var best *Document
 	var bestID string
-	for key := range b.w.manifests[name] {
+	for _, key := range b.w.manifests[name] {
 		d, ok := b.docs.get(key)
 		if !ok || d.value == nil {
 			continue
@@ -125,7 +128,7 @@ func (b *build) defineRegistry(name string, doc *Document, old *Service) *Servic
 		s.Kind = registry.ConvertedRegistry
 	}
 	wants := b.versionKeys(m, m.Latest)
-	defer func() { b.w.wants.set("manifest "+name, wants) }()
+	defer func() { b.w.wants.set(name, wants) }()
 
 	latest, why := b.variant(name, doc, m.Latest, old)
 	if latest == nil && why == incomplete && old != nil && old.Latest != nil && b.stillThere(old, doc, m) {
@@ -138,16 +141,20 @@ func (b *build) defineRegistry(name string, doc *Document, old *Service) *Servic
 	if latest == nil {
 		return s
 	}
-	s.Others = map[string]*Variant{}
 	for _, version := range b.grantedVersions(name) {
 		if version == latest.Version || !slices.Contains(m.Versions, version) {
 			continue
 		}
 		wants = append(wants, b.versionKeys(m, version)...)
-		if v, _ := b.variant(name, doc, version, old); v != nil {
+		v, _ := b.variant(name, doc, version, old)
+		if v == nil {
+			v = old.other(version)
+		}
+		if v != nil {
+			if s.Others == nil {
+				s.Others = map[string]*Variant{}
+			}
 			s.Others[version] = v
-		} else if o := old.other(version); o != nil {
-			s.Others[version] = o
 		}
 	}
 	return s
@@ -214,9 +221,6 @@ func (b *build) variant(name string, manifest *Document, version string, old *Se
 	v := &Variant{
 		Service: name, Version: version, Kind: kind,
 		manifest: manifest, spec: specDoc, tools: toolsDoc, upstream: b.goodUpstream(name),
-	}
-	if toolsDoc != nil {
-		v.Tools = toolsDoc.value.(*summary).tools
 	}
 	return b.keep(b.settled(v, old), old), ""
 }

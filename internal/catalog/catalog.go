@@ -108,7 +108,7 @@ func New(o Options, initial []Kept) (*Catalog, error) {
 	}
 	c.current.Store(newIndex())
 	w := &writer{
-		options: &c.options, catalog: c, manifests: map[string]map[nacos.Key]bool{},
+		options: &c.options, catalog: c, manifests: map[string][]nacos.Key{},
 		sources: map[registry.KeySource]int{}, disputed: map[nacos.Key]bool{}, holds: map[heldKey]hold{},
 		wants: newWants(),
 	}
@@ -242,7 +242,7 @@ func (c *Catalog) publish(next *Index, fresh []*Variant, b *build) {
 	if c.options.OnKeep != nil && !b.loading {
 		c.options.OnKeep(b.changed, b.removed)
 	}
-	if more, less := b.w.wants.differences(); c.options.OnWants != nil && len(more)+len(less) > 0 {
+	if more, less := b.wanted(old); c.options.OnWants != nil && len(more)+len(less) > 0 {
 		c.options.OnWants(more, less)
 	}
 	if c.options.OnSwap != nil {

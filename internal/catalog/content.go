@@ -42,6 +42,33 @@ func pack(b []byte) content {
 	return content{bytes: b}
 }
 
+// pieceSize is how much many small contents share.
+const pieceSize = 32 << 10
+
+// join has contents lie together in few pieces of memory: of tens of thousands of documents the garbage collector looks at
+// each piece. A piece lives as long as one of its contents. So only those of documents that come for the first time should
+// share some: then all pieces are never more than all documents were at first, however they are edited.
+func join(all []*content) {
+	for len(all) > 0 {
+		n, size := 0, 0
+		for n < len(all) && (n == 0 || size+len(all[n].bytes) <= pieceSize) {
+			size += len(all[n].bytes)
+			n++
+		}
+		if n > 1 {
+			piece := make([]byte, 0, size)
+			for _, c := range all[:n] {
+				at := len(piece)
+				piece = append(piece, c.bytes...)
+				if c.bytes != nil {
+					c.bytes = piece[at:len(piece):len(piece)]
+				}
+			}
+		}
+		all = all[n:]
+	}
+}
+
 // open gives the bytes. They must not be changed.
 func (c content) open() []byte {
 	if c.size == 0 {

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -35,5 +36,32 @@ func TestContentIsGivenBack(t *testing.T) {
 				t.Errorf("%d bytes are kept of %d", len(c.bytes), len(b))
 			}
 		})
+	}
+}
+
+// TestContentsShareFewPieces was seen red with each content in a piece of its own.
+func TestContentsShareFewPieces(t *testing.T) {
+	large := bytes.Repeat([]byte("x"), pieceSize+1)
+	given := [][]byte{[]byte("a: 1\n"), nil, {}, []byte("b: 2\n"), large, []byte("c: 3\n")}
+	var all []*content
+	for _, b := range given {
+		all = append(all, &content{bytes: b})
+	}
+	for i := range 10_000 {
+		b := fmt.Appendf(nil, "number: %d\n", i)
+		given, all = append(given, b), append(all, &content{bytes: b})
+	}
+	pieces := testing.AllocsPerRun(1, func() { join(all) })
+	if most := 10_000*16/pieceSize + 4; pieces > float64(most) {
+		t.Errorf("%v pieces for 10,000 contents, want %d at most", pieces, most)
+	}
+	for i, b := range given {
+		got := all[i].bytes
+		if !bytes.Equal(got, b) || (got == nil) != (b == nil) {
+			t.Fatalf("content %d came out as %.20q, want %.20q", i, got, b)
+		}
+		if cap(got) > len(got) && len(got) < pieceSize {
+			t.Fatalf("appending to content %d would write into the next one", i)
+		}
 	}
 }

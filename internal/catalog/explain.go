@@ -46,7 +46,7 @@ func (c *Catalog) Explain(service string, now time.Time, more ...string) (*Acces
 		t.Auth = "disabled"
 	}
 	if s.Latest != nil {
-		t.Tools = append(t.Tools, s.Latest.Tools...)
+		t.Tools = append(t.Tools, s.Latest.Tools()...)
 	}
 	for _, tool := range more {
 		if !slices.Contains(t.Tools, tool) {

@@ -139,13 +139,22 @@ type Variant struct {
 	Service string
 	Version string
 	Kind    registry.Kind
-	Tools   []string // names, in document order; for passed-through services those that documents mention
 
 	own      *Document // kinds 1 and 2
 	manifest *Document // kinds 3 and 4, with spec and tools
 	spec     *Document
 	tools    *Document
 	upstream *Document // may be nil
+}
+
+// Tools gives the names of tools in document order; of passed-through services those that documents mention.
+func (v *Variant) Tools() []string {
+	for _, d := range []*Document{v.own, v.tools} {
+		if d != nil {
+			return d.value.(*summary).tools.all()
+		}
+	}
+	return nil
 }
 
 // sameDocuments tells whether v is made of the same documents as o, so that o can stay in its place.

@@ -18,7 +18,26 @@ type summary struct {
 	protocol    string
 	description string
 	deprecated  bool
-	tools       []string
+	tools       names
+}
+
+// names is a list of names, each with a line feed behind it: one piece of memory in place of one for each.
+type names string
+
+func namesOf(list []string) names {
+	var b strings.Builder
+	for _, name := range list {
+		b.WriteString(strings.ReplaceAll(name, "\n", " ")) // nothing that can be called has one
+		b.WriteByte('\n')
+	}
+	return names(strings.Clone(b.String()))
+}
+
+func (n names) all() []string {
+	if n == "" {
+		return nil
+	}
+	return strings.Split(string(n[:len(n)-1]), "\n")
 }
 
 // keptRejected is the size up to which a rejected version is kept, so that after a restart /status says of it what it
@@ -102,11 +121,7 @@ func parse(key nacos.Key, content []byte) (any, []registry.Rejection) {
 		if set == nil {
 			return nil, rejections
 		}
-		s := &summary{}
-		for _, name := range set.Names() {
-			s.tools = append(s.tools, strings.Clone(name)) // it may be a part of the whole document
-		}
-		return s, rejections
+		return &summary{tools: namesOf(set.Names())}, rejections
 	case registry.GroupUpstreams:
 		return present(registry.ParseUpstream(key.DataID, content))
 	case registry.GroupConsumers:
@@ -128,12 +143,11 @@ func present[T any](v *T, rejections []registry.Rejection) (any, []registry.Reje
 }
 
 func summarize(def *registry.Definition) *summary {
-	s := &summary{
-		name: def.Name, kind: def.Kind, protocol: def.Protocol, description: def.Description, deprecated: def.Deprecated,
-		tools: make([]string, 0, len(def.Tools)),
-	}
+	tools := make([]string, len(def.Tools))
 	for i := range def.Tools {
-		s.tools = append(s.tools, strings.Clone(def.Tools[i].Name))
+		tools[i] = def.Tools[i].Name
 	}
-	return s
+	return &summary{
+		name: def.Name, kind: def.Kind, protocol: def.Protocol, description: def.Description, deprecated: def.Deprecated, tools: namesOf(tools),
+	}
 }

@@ -193,7 +193,7 @@ func (c *Catalog) serviceStatus(s *Service) ServiceStatus {
 		return st
 	}
 	st.Version = s.Latest.Version
-	st.Tools = append(st.Tools, s.Latest.Tools...)
+	st.Tools = append(st.Tools, s.Latest.Tools()...)
 	for version := range s.Others {
 		st.Versions = append(st.Versions, version)
 	}

@@ -19,9 +19,9 @@ const coalesce = 50 * time.Millisecond
 type writer struct {
 	options   *Options
 	catalog   *Catalog
-	manifests map[string]map[nacos.Key]bool // by service name: the manifests that carry it
-	sources   map[registry.KeySource]int    // custom places for keys, counted over consumers
-	disputed  map[nacos.Key]bool            // consumer documents rejected for a key that another one holds
+	manifests map[string][]nacos.Key     // by service name: the manifests that carry it
+	sources   map[registry.KeySource]int // custom places for keys, counted over consumers
+	disputed  map[nacos.Key]bool         // consumer documents rejected for a key that another one holds
 	wants     wants
 	holds     map[heldKey]hold
 }
@@ -85,7 +85,7 @@ func (w *writer) load(initial []Kept) {
 	for i, k := range initial {
 		changes[i] = k.Change
 	}
-	for i, r := range readAll(changes) {
+	for i, r := range b.readAll(changes) {
 		b.change(changes[i], r, initial[i].Since)
 	}
 	b.finish(nil, true)
@@ -95,7 +95,7 @@ func (w *writer) load(initial []Kept) {
 func (w *writer) apply(changes []nacos.Change, checked []checkedVariant, synced bool) {
 	old := w.catalog.Index()
 	b := w.begin(old, time.Now())
-	for i, r := range readAll(changes) {
+	for i, r := range b.readAll(changes) {
 		b.change(changes[i], r, b.now)
 	}
 	b.release()
@@ -103,6 +103,19 @@ func (w *writer) apply(changes []nacos.Change, checked []checkedVariant, synced 
 		return
 	}
 	b.finish(checked, synced)
+}
+
+// readAll reads changes; what comes with documents that were not there before is kept together.
+func (b *build) readAll(changes []nacos.Change) []reading {
+	all := readAll(changes)
+	var fresh []*content
+	for i := range all {
+		if old, _ := b.docs.get(changes[i].Key); old == nil && !changes[i].Deleted {
+			fresh = append(fresh, &all[i].content)
+		}
+	}
+	join(fresh)
+	return all
 }
 
 // finish puts together what the changes touch and publishes the Index.
@@ -186,10 +199,10 @@ func (b *build) forget(old *Document) {
 		return
 	}
 	if m, ok := old.value.(*registry.Manifest); ok {
-		delete(b.w.manifests[m.Name], old.Key)
-		if len(b.w.manifests[m.Name]) == 0 {
+		left := slices.DeleteFunc(b.w.manifests[m.Name], func(k nacos.Key) bool { return k == old.Key })
+		if b.w.manifests[m.Name] = left; len(left) == 0 {
 			delete(b.w.manifests, m.Name)
-			b.w.wants.set("manifest "+m.Name, nil)
+			b.w.wants.set(m.Name, nil)
 		}
 		b.dirty[m.Name] = true
 	}
@@ -205,16 +218,13 @@ func (b *build) follow(key nacos.Key, doc *Document) {
 			return
 		}
 		m := doc.value.(*registry.Manifest)
-		if b.w.manifests[m.Name] == nil {
-			b.w.manifests[m.Name] = map[nacos.Key]bool{}
+		if carry := b.w.manifests[m.Name]; !slices.Contains(carry, key) {
+			b.w.manifests[m.Name] = append(carry, key)
 		}
-		b.w.manifests[m.Name][key] = true
 		b.dirty[m.Name] = true
 	case registry.GroupSpecs, registry.GroupTools:
-		for _, owner := range b.w.wants.owners(key) {
-			if name, ok := strings.CutPrefix(owner, "manifest "); ok {
-				b.dirty[name] = true
-			}
+		for service := range b.w.wants.owners(key) {
+			b.dirty[service] = true
 		}
 	case registry.GroupConsumers:
 		b.consumer(key, doc)

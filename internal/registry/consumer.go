@@ -48,6 +48,12 @@ func ParseConsumer(dataID string, content []byte) (*Consumer, []Rejection) {
 	if r.refused {
 		return nil, r.sorted()
 	}
+	all := append(each(c.Groups), &c.Description)
+	for i := range c.Keys {
+		all = append(all, &c.Keys[i].ID)
+	}
+	together(all...)
+	c.Keys = slices.Clone(c.Keys) // appending has left room
 	return c, r.sorted()
 }
 

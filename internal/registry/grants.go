@@ -2,6 +2,7 @@ package registry
 
 import (
 	"regexp"
+	"slices"
 	"sort"
 
 	"go.yaml.in/yaml/v3"
@@ -68,7 +69,26 @@ func ParseGrants(dataID string, content []byte) (*Grants, []Rejection) {
 	if r.refused {
 		return nil, r.sorted()
 	}
+	g.gather()
 	return g, r.sorted()
+}
+
+func (g *Grants) gather() {
+	all := each(g.Versions)
+	grants := func(list []Grant) []Grant {
+		list = slices.Clone(list) // appending has left room
+		for i := range list {
+			all = append(all, &list[i].Consumer, &list[i].Group)
+		}
+		return list
+	}
+	g.Consumers, g.Tools = grants(g.Consumers), slices.Clone(g.Tools)
+	for i := range g.Tools {
+		t := &g.Tools[i]
+		all = append(all, &t.Pattern)
+		t.Grants = grants(t.Grants)
+	}
+	together(all...)
 }
 
 func readGrants(o *object, name string) []Grant {

@@ -65,6 +65,7 @@ func ParseManifest(dataID string, content []byte) (*Manifest, []Rejection) {
 	if Rejects(s.found) {
 		return nil, s.found
 	}
+	together(append(each(m.Versions), &m.Name, &m.Protocol, &m.FrontProtocol, &m.Description, &m.Status, &m.Latest)...)
 	return m, s.found
 }
 

@@ -44,5 +44,10 @@ func ParseSpec(dataID string, content []byte) (*Spec, []Rejection) {
 	if Rejects(s.found) {
 		return nil, s.found
 	}
+	all := []*string{&spec.Protocol, &spec.Description, &spec.Status, &spec.Version, &spec.ExportPath, &spec.ToolsRef}
+	if r := spec.Ref; r != nil {
+		all = append(all, &r.Namespace, &r.Group, &r.Service, &r.TransportProtocol)
+	}
+	together(all...)
 	return spec, s.found
 }
