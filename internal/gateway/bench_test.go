@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"strconv"
 	"strings"
 	"testing"
@@ -174,14 +175,31 @@ func (x *repeated) serve() {
 var hotPaths = []struct {
 	name, path, body, want string
 	allocs                 float64
+	session                bool
 }{
-	{"passthrough", "/mcp/echo", `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hello"}}}`,
-		`{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"hello"}],"isError":false}}`, 13},
-	{"restricted", "/mcp/some", `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hello"}}}`,
-		`{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"hello"}],"isError":false}}`, 13},
-	{"converted", "/mcp/store", `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"get_item","arguments":{"id":7}}}`,
-		`{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"Lamp costs 12.5"}]}}`, 24},
-	{"denied", "/mcp/none", `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo"}}`, "", 6},
+	{"passthrough", "/mcp/echo", callEcho, echoed, 3, false},
+	{"restricted", "/mcp/some", callEcho, echoed, 3, false},
+	{"passthrough in a session", "/mcp/echo", callEcho, echoed, 5, true},
+	{"converted", "/mcp/store", callItem, itemFound, 5, false},
+	{"converted in a session", "/mcp/store", callItem, itemFound, 8, true},
+	{"denied", "/mcp/none", callEcho, "", 1, false},
+}
+
+const (
+	callEcho  = `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hello"}}}`
+	echoed    = `{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"hello"}],"isError":false}}`
+	callItem  = `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"get_item","arguments":{"id":7}}}`
+	itemFound = `{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"Lamp costs 12.5"}]}}`
+)
+
+// inSession gives the client a session id, as initialize would have.
+func (x *repeated) inSession(t testing.TB, service string) {
+	s := session.Session{Service: service, Version: x.g.options.Catalog.Index().Service(service).Latest.Version, Consumer: "bench", Backend: "the-backend's-own", Issued: time.Now()}
+	id, err := x.g.options.Sealer.Seal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.r.Header.Set(headerSession, id)
 }
 
 // TestAllocationsOfCalls: one allocation more on the way of every call fails here long before anybody can time it.
@@ -189,6 +207,9 @@ func TestAllocationsOfCalls(t *testing.T) {
 	g := benchGateway(t)
 	for _, c := range hotPaths {
 		x := newRepeated(g, c.path, c.body)
+		if c.session {
+			x.inSession(t, path.Base(c.path))
+		}
 		x.serve()
 		if c.want != "" && (x.status != http.StatusOK || string(x.answer) != c.want) {
 			t.Fatalf("%s: answered %d %s", c.name, x.status, x.answer)
@@ -234,6 +255,9 @@ func BenchmarkServe(b *testing.B) {
 	for _, c := range hotPaths {
 		b.Run(c.name, func(b *testing.B) {
 			x := newRepeated(g, c.path, c.body)
+			if c.session {
+				x.inSession(b, path.Base(c.path))
+			}
 			b.ReportAllocs()
 			for b.Loop() {
 				x.serve()

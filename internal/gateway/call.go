@@ -65,7 +65,8 @@ type state struct {
 	identity      identity
 	open          bool // the service's switch is off
 	decision      access.Decision
-	session       *session.Session
+	session       *session.Session // nil: none
+	opened        session.Session  // what session points to
 	modern        bool
 	ticket        access.Ticket
 	passed        relay.Exchange
@@ -94,6 +95,9 @@ func (c *call) bind() { c.ownView, c.ownStrip, c.ownSees = c.view, c.strip, c.se
 // copied gives the call to those who may need it when it is over. The buffers are still those of c.
 func (c *call) copied() *call {
 	other := &call{state: c.state, memory: c.memory}
+	if c.session != nil {
+		other.session = &other.opened
+	}
 	other.bind()
 	return other
 }
@@ -248,12 +252,13 @@ func (c *call) openSession() bool {
 	if c.modern = wire.Modern(c.r.Header.Get(headerVersion)); id == "" || c.modern {
 		return true
 	}
-	s, err := c.g.options.Sealer.Open(id)
-	if err != nil || !s.For(c.name, c.variant.Version, c.consumerName()) {
+	s := &c.opened
+	var err error
+	if *s, err = c.g.options.Sealer.Open(id); err != nil || !s.For(c.name, c.variant.Version, c.consumerName()) {
 		c.refuse(wire.UnknownSession, "")
 		return false
 	}
-	c.session = &s
+	c.session = s
 	return true
 }
 

@@ -109,7 +109,7 @@ func (c *call) unknownMethod() {
 // notified takes notifications, and answers to requests that we never make.
 func (c *call) notified() {
 	if c.env.Method == wire.NotificationCancelled && c.session != nil {
-		c.g.inflight.cancel(inflightKey(c.r.Header.Get(headerSession), c.env.CancelID))
+		c.g.inflight.cancel(flightKey{c.r.Header.Get(headerSession), string(c.env.CancelID)})
 	}
 	c.status = http.StatusAccepted
 	c.w.WriteHeader(http.StatusAccepted)
@@ -241,9 +241,9 @@ func (c *call) callTool() {
 	}
 	ctx := c.r.Context()
 	if c.session != nil {
-		var done func()
-		ctx, done = c.g.inflight.begin(ctx, inflightKey(c.r.Header.Get(headerSession), c.env.ID))
-		defer done()
+		var of flight
+		ctx, of = c.g.inflight.begin(ctx, flightKey{c.r.Header.Get(headerSession), string(c.env.ID)})
+		defer c.g.inflight.end(of)
 	}
 	result, ok := c.execute(ctx, x, tool)
 	c.bodyFree = true // a request to the backend has its own

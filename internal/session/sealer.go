@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"sync"
 
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -99,6 +100,11 @@ func (s *Sealer) Seal(v Session) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(b), nil
 }
 
+// room is what ids of usual length are opened in. A Session has nothing of it.
+type room struct{ id, plain [512]byte }
+
+var rooms = sync.Pool{New: func() any { return new(room) }}
+
 // Open gives what an id stands for, or ErrUnknown for anything that Seal did not make with one of the secrets, without
 // telling why. Whether the caller may use the session is not checked: see Session.For.
 func (s *Sealer) Open(id string) (Session, error) {
@@ -110,7 +116,9 @@ func (s *Sealer) Open(id string) (Session, error) {
 			return Session{}, ErrUnknown
 		}
 	}
-	b, err := strict.DecodeString(id)
+	r := rooms.Get().(*room)
+	defer rooms.Put(r)
+	b, err := strict.AppendDecode(r.id[:0], []byte(id))
 	if err != nil || len(b) < overhead {
 		return Session{}, ErrUnknown
 	}
@@ -119,7 +127,7 @@ func (s *Sealer) Open(id string) (Session, error) {
 		if k.id != b[0] {
 			continue
 		}
-		plain, err := k.aead.Open(nil, nonce, sealed, b[:1])
+		plain, err := k.aead.Open(r.plain[:0], nonce, sealed, b[:1])
 		if err != nil {
 			continue // two secrets may share an id
 		}

@@ -53,12 +53,13 @@ func parse(b []byte) (Session, error) {
 	}
 	b = b[n:]
 	s := Session{Issued: time.Unix(issued, 0).UTC()}
+	text := string(b) // of which all are parts
 	for _, f := range []*string{&s.Service, &s.Version, &s.Consumer, &s.Protocol, &s.Instance, &s.Backend} {
 		size, n := binary.Uvarint(b)
 		if n <= 0 || size > uint64(len(b)-n) {
 			return Session{}, errLayout
 		}
-		*f = string(b[n : n+int(size)])
+		*f, text = text[n:n+int(size)], text[n+int(size):]
 		b = b[n+int(size):]
 	}
 	if len(b) != 0 {
