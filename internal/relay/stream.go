@@ -19,24 +19,29 @@ var errCut = errors.New("stream was ended")
 var keepAlive = []byte(": keep-alive\n\n")
 
 // stream is an event stream to a client. Whole events are written by the handler, keep-alives and notices of changed
-// tools by a timer between them. It costs no goroutine of its own while it is idle.
+// tools by a timer between them. It costs no goroutine of its own while it is idle. Thousands of them may be: what one
+// holds is counted by a test.
 type stream struct {
 	relay   *Relay
 	caller  Caller
 	answers bool // the answer of a call comes on it, and then its end
 	client  bool // it is the one stream of an HTTP+SSE client, on which the answers of its calls come
 	notices
-	viewMu  sync.Mutex  // apart from mu, which is held while a client is slow to read
-	view    any         // what the client may see, by the last decision
 	pending atomic.Bool // the tools changed and the client was not told yet
 	timer   *time.Timer
 
-	ctx    context.Context // ends with the client, the stream's end, or a cut
+	ctx    context.Context // ends with the client, and what cancel is given
 	cancel context.CancelCauseFunc
+	// Idle streams have no cancel, and so no context of their own, which would be half of all they hold.
+	over chan struct{} // closed by the first stop of an idle stream
+
+	noteMu sync.Mutex // apart from mu, which is held while a client is slow to read; guards
+	view   any        // what the client may see, by the last decision
+	why    error      // over is closed
 
 	mu       sync.Mutex // guards what follows, and w
 	w        http.ResponseWriter
-	rc       *http.ResponseController
+	rc       http.ResponseController
 	open     bool
 	between  bool // no event is half written
 	bytes    int64
@@ -51,12 +56,23 @@ type notices struct {
 	subscription []byte // raw id of the modern subscription they belong to; nil in the legacy era
 }
 
-// stream begins a stream to the client: its header is sent. cancel ends ctx. The caller ends the stream with close.
+// Values of headers that are the same in all streams. Nobody may change them.
+var (
+	eventStream = []string{"text/event-stream"}
+	notCached   = []string{"no-cache, no-transform"}
+	notBuffered = []string{"no"}
+)
+
+// stream begins a stream to the client: its header is sent. cancel ends ctx; with nil the stream is idle, and only ended by
+// its client or a cut. The caller ends the stream with close.
 func (r *Relay) stream(ctx context.Context, cancel context.CancelCauseFunc, w http.ResponseWriter, status int, x *Exchange, n notices) *stream {
 	s := &stream{
 		relay: r, caller: Caller{x.Service, x.Version, x.Consumer, x.Key}, view: x.View, notices: n, ctx: ctx, cancel: cancel,
 		answers: x.id() != nil && x.Env.Method != wire.MethodListen, client: x.client,
-		w: w, rc: http.NewResponseController(w), open: true, between: true, last: time.Now(),
+		w: w, rc: *http.NewResponseController(w), open: true, between: true, last: time.Now(),
+	}
+	if cancel == nil {
+		s.over = make(chan struct{})
 	}
 	every := r.o.KeepAlive
 	if every < 0 {
@@ -68,10 +84,9 @@ func (r *Relay) stream(ctx context.Context, cancel context.CancelCauseFunc, w ht
 	s.timer = time.AfterFunc(every, s.beat)
 	r.enter(s)
 	h := w.Header()
-	h["Content-Type"] = []string{"text/event-stream"}
-	h["X-Accel-Buffering"] = []string{"no"}
+	h["Content-Type"], h["X-Accel-Buffering"] = eventStream, notBuffered
 	if _, ok := h["Cache-Control"]; !ok {
-		h["Cache-Control"] = []string{"no-cache, no-transform"}
+		h["Cache-Control"] = notCached
 	}
 	delete(h, "Content-Length")
 	w.WriteHeader(status)
@@ -88,8 +103,25 @@ func (s *stream) close() {
 		s.rc.SetWriteDeadline(time.Time{}) // the connection lives on
 	}
 	s.mu.Unlock()
-	s.cancel(nil)
+	s.stop(nil)
 	s.relay.leave(s)
+}
+
+// stop ends what the stream lives from; the first cause counts.
+func (s *stream) stop(cause error) {
+	if s.cancel != nil {
+		s.cancel(cause)
+		return
+	}
+	if cause == nil {
+		cause = context.Canceled
+	}
+	s.noteMu.Lock()
+	defer s.noteMu.Unlock()
+	if s.why == nil {
+		s.why = cause
+		close(s.over)
+	}
 }
 
 // enter makes a stream known to those who tell streams of changes and end them.
@@ -112,15 +144,22 @@ func (r *Relay) leave(s *stream) {
 func (s *stream) idle() bool { return !s.answers && !s.client }
 
 // end makes the handler end the stream, in order.
-func (s *stream) end() { s.cancel(errCut) }
+func (s *stream) end() { s.stop(errCut) }
 
 // cut tells whether the stream was ended by us.
-func (s *stream) cut() bool { return errors.Is(upstream.Cause(s.ctx), errCut) }
+func (s *stream) cut() bool {
+	if s.cancel != nil {
+		return errors.Is(upstream.Cause(s.ctx), errCut)
+	}
+	s.noteMu.Lock()
+	defer s.noteMu.Unlock()
+	return errors.Is(s.why, errCut)
+}
 
 // swapView notes a new decision and tells whether it is another one than before.
 func (s *stream) swapView(view any) bool {
-	s.viewMu.Lock()
-	defer s.viewMu.Unlock()
+	s.noteMu.Lock()
+	defer s.noteMu.Unlock()
 	if s.view == view {
 		return false
 	}
@@ -207,7 +246,7 @@ func (s *stream) flush() {
 func (s *stream) failed(err error) {
 	if err != nil && s.err == nil && !errors.Is(err, http.ErrNotSupported) {
 		s.err = err
-		s.cancel(err)
+		s.stop(err)
 	}
 }
 
@@ -215,16 +254,18 @@ func (s *stream) failed(err error) {
 // answers itself. It carries first, if not nil, as its first message and then only notices of changed tools, until the
 // client leaves or the stream is cut. A subscription to nothing ends at once; one that is cut gets its result.
 func (r *Relay) Idle(w http.ResponseWriter, req *http.Request, x *Exchange, first []byte) Outcome {
-	ctx, cancel := context.WithCancelCause(req.Context())
 	n := carriesNotices(req, x)
-	s := r.stream(ctx, cancel, w, http.StatusOK, x, n)
+	s := r.stream(req.Context(), nil, w, http.StatusOK, x, n)
 	defer s.close()
 	if first != nil {
 		s.write(wire.AppendEvent(nil, "", "message", first), true)
 	}
 	o, listens := Outcome{Status: http.StatusOK}, x.id() != nil
 	if n.wanted || !listens {
-		<-s.ctx.Done()
+		select {
+		case <-s.ctx.Done():
+		case <-s.over:
+		}
 		if o.Reason = reasonGone; s.cut() {
 			o.Reason = reasonCut
 		}
