@@ -23,6 +23,7 @@ import (
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/gateway"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/listener"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/relay"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/store"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
@@ -47,7 +48,8 @@ type App struct {
 	metrics   *prometheus.Registry
 
 	listener, adminListener net.Listener
-	server, adminServer     *http.Server
+	server                  *listener.Server
+	adminServer             *http.Server
 	serving                 sync.WaitGroup
 	failed                  chan error
 	draining                atomic.Bool
@@ -135,8 +137,9 @@ func (a *App) listen() error {
 	if err != nil {
 		return err
 	}
-	a.server = a.newServer(a.gateway)
-	a.server.TLSConfig = tlsConfig
+	clients := a.newServer(a.gateway)
+	clients.TLSConfig = tlsConfig
+	a.server = listener.New(clients)
 	a.adminServer = a.newServer(a.adminHandler())
 	a.adminServer.ReadTimeout = a.config.Limits.BodyTime // its answers need no body, and are short
 	a.serve("clients", a.server, a.listener, tlsConfig != nil)
@@ -157,7 +160,13 @@ func (a *App) newServer(h http.Handler) *http.Server {
 	}
 }
 
-func (a *App) serve(who string, s *http.Server, l net.Listener, secure bool) {
+// server is what an http.Server and a listener.Server have in common.
+type server interface {
+	Serve(net.Listener) error
+	ServeTLS(l net.Listener, cert, key string) error
+}
+
+func (a *App) serve(who string, s server, l net.Listener, secure bool) {
 	a.serving.Go(func() {
 		var err error
 		if secure {
