@@ -46,7 +46,7 @@ type memory struct {
 
 	// Methods of the call as the relay wants them: to make them for each would be an allocation each.
 	ownView  func() any
-	ownStrip func(http.Header)
+	ownStrip func(string, []string) bool
 	ownSees  func([]byte) bool
 }
 
@@ -148,7 +148,7 @@ func (c *call) record() *Record {
 	r := &Record{
 		Time: c.start, Service: c.name, Version: c.version, Method: c.env.Method, Allowed: c.allowed, Reason: c.reason,
 		Status: c.status, Bytes: c.written, Duration: time.Since(c.start), RequestID: c.env.ID,
-		TraceID: traceID(c.r.Header.Get("Traceparent")), Client: c.g.clientAddress(c.r), Detail: c.detail,
+		TraceID: traceID(wire.First(c.r.Header, "Traceparent")), Client: c.g.clientAddress(c.r), Detail: c.detail,
 	}
 	if r.Method == "" {
 		r.Method = c.r.Method
@@ -248,8 +248,8 @@ func (c *call) authenticate() bool {
 // openSession reads the session id where there is one. Sealed ids are of use to the consumer, service and version alone
 // that they were made for.
 func (c *call) openSession() bool {
-	id := c.r.Header.Get(headerSession)
-	if c.modern = wire.Modern(c.r.Header.Get(headerVersion)); id == "" || c.modern {
+	id := wire.First(c.r.Header, headerSession)
+	if c.modern = wire.Modern(wire.First(c.r.Header, headerVersion)); id == "" || c.modern {
 		return true
 	}
 	s := &c.opened

@@ -69,7 +69,7 @@ func (c *call) converted() {
 
 // versionSpoken refuses revisions that we do not speak; initialize negotiates instead.
 func (c *call) versionSpoken() bool {
-	v := c.r.Header.Get(headerVersion)
+	v := wire.First(c.r.Header, headerVersion)
 	if v == "" || wire.IsSupported(v) || c.env.Method == wire.MethodInitialize && !c.modern {
 		return true
 	}
@@ -109,7 +109,7 @@ func (c *call) unknownMethod() {
 // notified takes notifications, and answers to requests that we never make.
 func (c *call) notified() {
 	if c.env.Method == wire.NotificationCancelled && c.session != nil {
-		c.g.inflight.cancel(flightKey{c.r.Header.Get(headerSession), string(c.env.CancelID)})
+		c.g.inflight.cancel(flightKey{wire.First(c.r.Header, headerSession), string(c.env.CancelID)})
 	}
 	c.status = http.StatusAccepted
 	c.w.WriteHeader(http.StatusAccepted)
@@ -242,7 +242,7 @@ func (c *call) callTool() {
 	ctx := c.r.Context()
 	if c.session != nil {
 		var of flight
-		ctx, of = c.g.inflight.begin(ctx, flightKey{c.r.Header.Get(headerSession), string(c.env.ID)})
+		ctx, of = c.g.inflight.begin(ctx, flightKey{wire.First(c.r.Header, headerSession), string(c.env.ID)})
 		defer c.g.inflight.end(of)
 	}
 	result, ok := c.execute(ctx, x, tool)
@@ -305,7 +305,7 @@ func (c *call) execute(ctx context.Context, x *catalog.Compiled, tool *convert.T
 		return c.fault(ctx, err)
 	}
 	defer resp.Body.Close()
-	if kind := convert.StreamOf(resp.Header.Get(contentTypeKey)); kind != convert.NoStream {
+	if kind := convert.StreamOf(wire.First(resp.Header, contentTypeKey)); kind != convert.NoStream {
 		pieces, err := c.gather(resp, kind)
 		if err != nil {
 			return c.fault(ctx, err)

@@ -139,7 +139,7 @@ func refuse(w http.ResponseWriter, room, id []byte, e *wire.Error) ([]byte, int)
 	case wire.NoGrant:
 		h["Www-Authenticate"] = bearerTooWeak
 	case wire.MethodNotAllowed:
-		if h.Get("Allow") == "" {
+		if wire.First(h, "Allow") == "" {
 			h["Allow"] = postAllowed
 		}
 	}

@@ -123,7 +123,6 @@ func digest(key string) [32]byte {
 // strip removes from h what stands where the caller may present a key, whether or not it is one, what is a key of anybody's
 // where somebody may present one, and everything that looks like a key of ours.
 func (g *Gateway) strip(h http.Header, c *registry.Consumer, x *catalog.Index) {
-	delete(h, "X-Higress-Mcpserver-Config")
 	for name, values := range h {
 		if g.mayHoldKey(name, values, c, x) {
 			delete(h, name)
@@ -132,7 +131,7 @@ func (g *Gateway) strip(h http.Header, c *registry.Consumer, x *catalog.Index) {
 }
 
 func (g *Gateway) mayHoldKey(name string, values []string, c *registry.Consumer, x *catalog.Index) bool {
-	if slices.ContainsFunc(values, holdsKey) {
+	if name == "X-Higress-Mcpserver-Config" || slices.ContainsFunc(values, holdsKey) {
 		return true
 	}
 	if strings.Contains(name, "_") { // CGI, WSGI and the like read X_API_KEY and X-API-Key as one

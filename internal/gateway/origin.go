@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
 )
 
 // hostAllowed guards against DNS rebinding: a page may talk a browser into sending requests to a name of its own that
@@ -76,7 +78,7 @@ const exposed = "Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Retry-A
 // cors answers a preflight request, or adds what an allowed page needs to read the answer. It tells whether it has
 // answered.
 func (g *Gateway) cors(w http.ResponseWriter, r *http.Request) bool {
-	origin := r.Header.Get("Origin")
+	origin := wire.First(r.Header, "Origin")
 	if origin == "" {
 		return false
 	}

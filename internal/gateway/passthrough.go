@@ -110,4 +110,6 @@ func (c *call) sees(tool []byte) bool {
 	return !c.off[string(tool)] && (!c.restricted() || c.service.Access.Tool(c.identity.consumer, tool, c.g.now()).Allowed)
 }
 
-func (c *call) strip(h http.Header) { c.g.strip(h, c.identity.consumer, c.index) }
+func (c *call) strip(name string, values []string) bool {
+	return c.g.mayHoldKey(name, values, c.identity.consumer, c.index)
+}

@@ -95,7 +95,7 @@ func forgotten(resp *upstream.Response, x *Exchange) bool {
 	if resp.Status == http.StatusNotFound {
 		return x.Env == nil || x.Env.Kind != wire.Request || !isMethodNotFound(resp)
 	}
-	if resp.Status != http.StatusBadRequest || resp.Header.Get("Content-Encoding") != "" {
+	if resp.Status != http.StatusBadRequest || wire.First(resp.Header, "Content-Encoding") != "" {
 		return false
 	}
 	message := gjson.GetBytes(peek(resp), "error.message").Str
@@ -128,12 +128,12 @@ func (f failed) Read([]byte) (int, error) { return 0, f.err }
 
 // sealSession gives the client its form of the backend's session id.
 func (r *Relay) sealSession(h http.Header, req *http.Request, x *Exchange, resp *upstream.Response) error {
-	id := resp.Header.Get(wire.HeaderSession)
+	id := wire.First(resp.Header, wire.HeaderSession)
 	if id == "" || resp.Status < 200 || resp.Status > 299 || x.modern(req) { // the modern era has no sessions
 		return nil
 	}
 	if x.Session != nil && x.Session.Backend == id {
-		h.Set(wire.HeaderSession, req.Header.Get(wire.HeaderSession)) // some servers repeat it in every answer
+		h.Set(wire.HeaderSession, wire.First(req.Header, wire.HeaderSession)) // some servers repeat it in every answer
 		return nil
 	}
 	return r.seal(h, x, id, resp.Instance)

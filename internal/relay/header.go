@@ -3,14 +3,22 @@ package relay
 import (
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
 )
 
-// protocolHeaders go to MCP backends; nothing else of a client's header does, but for those of ForwardHeaders.
-var protocolHeaders = [...]string{"Accept", "Content-Type", wire.HeaderVersion, wire.HeaderMethod, wire.HeaderName, wire.HeaderLastEventID}
+// isProtocol tells the headers that go to MCP backends; nothing else of a client's header does, but for those of
+// ForwardHeaders.
+func isProtocol(name string) bool {
+	switch name {
+	case "Accept", "Content-Type", wire.HeaderVersion, wire.HeaderMethod, wire.HeaderName, wire.HeaderLastEventID:
+		return true
+	}
+	return strings.HasPrefix(name, wire.HeaderParamPrefix)
+}
 
 // ownHeaders are never forwarded whatever a document lists: they belong to one connection (RFC 9110, 7.6.1), or are
 // set by us.
@@ -23,23 +31,13 @@ var ownHeaders = map[string]bool{
 // requestHeader puts into out, which is empty, the header that goes to the backend. It shares the values' slices with the
 // client's.
 func requestHeader(out http.Header, req *http.Request, x *Exchange) {
-	in := req.Header
-	for _, name := range protocolHeaders {
-		if v, ok := in[name]; ok {
+	for name, v := range req.Header {
+		wanted := isProtocol(name) || slices.Contains(x.ForwardHeaders, name) && !ownHeaders[name]
+		if wanted && (x.Strip == nil || !x.Strip(name, v)) {
 			out[name] = v
 		}
 	}
-	for name, v := range in {
-		if strings.HasPrefix(name, wire.HeaderParamPrefix) {
-			out[name] = v
-		}
-	}
-	for _, name := range x.ForwardHeaders {
-		if v, ok := in[name]; ok && !ownHeaders[name] {
-			out[name] = v
-		}
-	}
-	for _, f := range in["Connection"] {
+	for _, f := range req.Header["Connection"] {
 		for name := range strings.SplitSeq(f, ",") {
 			out.Del(strings.TrimSpace(name))
 		}
@@ -51,9 +49,6 @@ func requestHeader(out http.Header, req *http.Request, x *Exchange) {
 	}
 	if x.Restricted {
 		unrouted(out, x.Env)
-	}
-	if x.Strip != nil {
-		x.Strip(out)
 	}
 }
 
@@ -91,19 +86,20 @@ func prepare(up *upstream.Request, req *http.Request, x *Exchange, method string
 	return nil
 }
 
-// answerHeaders are those of a backend's answer that reach the client, besides Mcp-* ones. Cookies do not: all services
-// share one origin.
-var answerHeaders = [...]string{"Content-Type", "Cache-Control", "Retry-After", "Allow"}
-
-// copyAnswerHeader gives the client the backend's header. The session id is not among what is copied.
-func copyAnswerHeader(out http.Header, resp *upstream.Response, x *Exchange) {
-	for _, name := range answerHeaders {
-		if v, ok := resp.Header[name]; ok {
-			out[name] = v
-		}
+// isAnswer tells the headers of a backend's answer that reach the client. The session id is not among them. Cookies are not
+// either: all services share one origin.
+func isAnswer(name string) bool {
+	switch name {
+	case "Content-Type", "Cache-Control", "Retry-After", "Allow":
+		return true
 	}
+	return strings.HasPrefix(name, "Mcp-") && name != wire.HeaderSession
+}
+
+// copyAnswerHeader gives the client the backend's header.
+func copyAnswerHeader(out http.Header, resp *upstream.Response, x *Exchange) {
 	for name, v := range resp.Header {
-		if strings.HasPrefix(name, "Mcp-") && name != wire.HeaderSession {
+		if isAnswer(name) {
 			out[name] = v
 		}
 	}
@@ -119,7 +115,7 @@ func copyAnswerHeader(out http.Header, resp *upstream.Response, x *Exchange) {
 
 // mediaType is the type of an answer's content without parameters, in lower case.
 func mediaType(h http.Header) string {
-	v := h.Get("Content-Type")
+	v := wire.First(h, "Content-Type")
 	switch v { // the spellings nearly everybody uses
 	case "", "application/json", "text/event-stream":
 		return v

@@ -83,8 +83,8 @@ type Exchange struct {
 	Private bool
 	// ForwardHeaders are request headers that go to the backend besides the protocol's own; canonical.
 	ForwardHeaders []string
-	// Strip removes from the header that goes to the backend what stood where a key may stand; nil: nothing.
-	Strip func(http.Header)
+	// Strip tells of a request header that it is not to reach the backend, as a key may stand in it; nil: none is such.
+	Strip func(name string, values []string) bool
 	// Credential adds the service's own credential towards its backend, and where it may go; nil: there is none.
 	Credential func(*upstream.Request) error
 	// Key is the digest of the key that the client presented; zero where none was needed. View is what the decision about

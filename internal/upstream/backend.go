@@ -276,10 +276,13 @@ func (b *Backend) follow(k *exchange, r *Request, u *url.URL) (*Response, *Error
 		if err != nil {
 			return nil, err
 		}
-		if !isRedirect(resp.status) || resp.header.Get("Location") == "" {
+		location := ""
+		if isRedirect(resp.status) {
+			location = resp.header.Get("Location")
+		}
+		if location == "" {
 			return b.response(k, r, resp)
 		}
-		location := resp.header.Get("Location")
 		io.CopyN(io.Discard, resp.body, 4<<10) // a short one read to its end leaves the connection usable
 		resp.body.Close()
 		next, perr := u.Parse(location)
@@ -317,7 +320,7 @@ func (b *Backend) send(k *exchange, r *Request, method string, u *url.URL, body 
 		r.Header = http.Header{}
 	}
 	clean(r.Header)
-	if r.Decode && r.Header.Get("Accept-Encoding") == "" {
+	if have := r.Header["Accept-Encoding"]; r.Decode && (len(have) == 0 || have[0] == "") {
 		r.Header["Accept-Encoding"] = gzipOnly
 	}
 	m := &r.message
@@ -360,6 +363,9 @@ func clean(h http.Header) {
 
 // isKey tells whether a header's value is, or carries after its scheme, a key of this proxy.
 func isKey(v string) bool {
+	if !strings.Contains(v, keyPrefix) {
+		return false
+	}
 	v = strings.TrimSpace(v)
 	if strings.HasPrefix(v, keyPrefix) {
 		return true

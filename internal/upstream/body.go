@@ -64,7 +64,10 @@ func (b *Backend) response(k *exchange, r *Request, resp *answer) (*Response, *E
 }
 
 func isEvents(h http.Header) bool {
-	v := h.Get("Content-Type")
+	v := ""
+	if all := h["Content-Type"]; len(all) > 0 {
+		v = all[0]
+	}
 	switch v { // the spellings nearly everybody uses
 	case "", "application/json", "application/json; charset=utf-8":
 		return false

@@ -102,10 +102,17 @@ func field(line string) (name, value string, ok bool) {
 	if !ok || name == "" {
 		return "", "", false
 	}
+	canonical, upper := true, true // words begin with capitals
 	for i := range len(name) {
-		if !isTokenByte[name[i]] {
+		c := name[i]
+		if !isTokenByte[c] {
 			return "", "", false
 		}
+		canonical = canonical && !(upper && c >= 'a' && c <= 'z' || !upper && c >= 'A' && c <= 'Z')
+		upper = c == '-'
+	}
+	if !canonical {
+		name = textproto.CanonicalMIMEHeaderKey(name)
 	}
 	for value != "" && isBlank(value[0]) {
 		value = value[1:]
@@ -113,12 +120,10 @@ func field(line string) (name, value string, ok bool) {
 	for value != "" && isBlank(value[len(value)-1]) {
 		value = value[:len(value)-1]
 	}
-	for i := range len(value) {
-		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
-			return "", "", false
-		}
+	if !isFieldValue(value) {
+		return "", "", false
 	}
-	return textproto.CanonicalMIMEHeaderKey(name), value, true
+	return name, value, true
 }
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
@@ -130,6 +135,26 @@ var isTokenByte = func() (set [256]bool) {
 	}
 	return set
 }()
+
+// isToken tells what can be a field's name.
+func isToken(name string) bool {
+	for i := range len(name) {
+		if !isTokenByte[name[i]] {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// isFieldValue tells what can be a field's value: RFC 9110, 5.5, and what net/http takes and sends.
+func isFieldValue(v string) bool {
+	for i := range len(v) {
+		if c := v[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
 
 // decimal reads a length.
 func decimal(s string) (n int64, ok bool) {

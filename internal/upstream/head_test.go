@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/net/http/httpguts"
 )
 
 // headView is what is read from a head.
@@ -46,6 +47,20 @@ func againstStandard(t *testing.T, b []byte) (taken bool) {
 		t.Fatalf("%q is read as encoded", b)
 	}
 	return true
+}
+
+// TestFieldsAsTheStandardLibraryTakesThem: what is sent and read as a name or value is what net/http takes for one.
+func TestFieldsAsTheStandardLibraryTakesThem(t *testing.T) {
+	for c := range 256 {
+		for _, text := range []string{string([]byte{byte(c)}), string([]byte{'a', byte(c), 'b'}), ""} {
+			if got, want := isToken(text), httpguts.ValidHeaderFieldName(text); got != want {
+				t.Errorf("%q is a name: %v, for net/http %v", text, got, want)
+			}
+			if got, want := isFieldValue(text), httpguts.ValidHeaderFieldValue(text); got != want {
+				t.Errorf("%q is a value: %v, for net/http %v", text, got, want)
+			}
+		}
+	}
 }
 
 func TestHeadsAsTheStandardLibraryReadsThem(t *testing.T) {

@@ -16,8 +16,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/net/http/httpguts"
 )
 
 // maxPlainBody is what the kernel's buffers take without the backend reading, so that an early answer needs no second
@@ -379,11 +377,11 @@ func (m *message) appendTo(b []byte) ([]byte, bool) {
 		if isFraming(name) {
 			continue
 		}
-		if !httpguts.ValidHeaderFieldName(name) {
+		if !isToken(name) {
 			return b, false
 		}
 		for _, v := range values {
-			if !httpguts.ValidHeaderFieldValue(v) {
+			if !isFieldValue(v) {
 				return b, false
 			}
 			if v == "" && name == "User-Agent" {

@@ -18,13 +18,21 @@ const (
 	HeaderLastEventID = "Last-Event-Id"
 )
 
+// First is the first value of a header, "" if there is none. Unlike Header.Get it takes name to be canonical.
+func First(h http.Header, name string) string {
+	if values := h[name]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
 // ModernRequest tells the era of a POST: modern if its version header says so, or if there is no session id and _meta
 // names a revision (even an old one, which is then refused).
 func ModernRequest(h http.Header, e *Envelope) bool {
-	if Modern(h.Get(HeaderVersion)) {
+	if Modern(First(h, HeaderVersion)) {
 		return true
 	}
-	return e != nil && e.MetaVersion && h.Get(HeaderSession) == ""
+	return e != nil && e.MetaVersion && First(h, HeaderSession) == ""
 }
 
 const (
@@ -62,13 +70,13 @@ func CheckHeaders(h http.Header, e *Envelope) *Error {
 	}
 	request := e.Kind == Request // notifications need no _meta (SEP-2575)
 	switch {
-	case h.Get(HeaderVersion) == "":
+	case First(h, HeaderVersion) == "":
 		return mismatch(true, "the MCP-Protocol-Version header is required")
 	case request && !e.MetaVersion:
 		return InvalidParams.Error(true, "Invalid params: _meta "+MetaProtocolVersion+" is missing or no string")
 	case request && e.ClientCapabilities == nil:
 		return InvalidParams.Error(true, "Invalid params: _meta "+MetaClientCapabilities+" is missing or no object")
-	case h.Get(HeaderMethod) == "":
+	case First(h, HeaderMethod) == "":
 		return mismatch(true, "the Mcp-Method header is required")
 	case Named(e.Method) != "" && len(h[HeaderName]) == 0:
 		return mismatch(true, "the Mcp-Name header is required for "+e.Method)
@@ -89,17 +97,17 @@ func HeadersDiffer(h http.Header, e *Envelope) *Error {
 			return mismatch(modern, "the "+name+" header is given more than once")
 		}
 	}
-	if v := h.Get(HeaderVersion); modern && v != "" && e.MetaVersion && v != string(e.Version) {
+	if v := First(h, HeaderVersion); modern && v != "" && e.MetaVersion && v != string(e.Version) {
 		return mismatch(modern, "the MCP-Protocol-Version header differs from _meta "+MetaProtocolVersion)
 	}
-	if v := h.Get(HeaderMethod); v != "" && v != e.Method {
+	if v := First(h, HeaderMethod); v != "" && v != e.Method {
 		return mismatch(modern, "the Mcp-Method header differs from the body's method")
 	}
 	named := Named(e.Method)
 	if named == "" || len(h[HeaderName]) == 0 {
 		return nil
 	}
-	name, err := DecodeHeaderName(h.Get(HeaderName))
+	name, err := DecodeHeaderName(First(h, HeaderName))
 	if err != nil {
 		return mismatch(modern, "the Mcp-Name header is not valid base64 of UTF-8")
 	}
