@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -158,11 +159,11 @@ type gullible struct {
 	mu       sync.Mutex
 	executed map[string]string // tool to the first request and reading by which it was
 	received int
-	events   chan string // answers of an HTTP+SSE backend
+	sessions map[string]chan string // of an HTTP+SSE backend: the answers that go on each stream
 }
 
 func newGullible(t testing.TB) *gullible {
-	g := &gullible{executed: map[string]string{}, events: make(chan string, 1024)}
+	g := &gullible{executed: map[string]string{}, sessions: map[string]chan string{}}
 	g.Server = httptest.NewServer(g)
 	t.Cleanup(func() { g.CloseClientConnections(); g.Close() })
 	return g
@@ -171,11 +172,20 @@ func newGullible(t testing.TB) *gullible {
 func (g *gullible) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodGet {
 		w.Header().Set("Content-Type", "text/event-stream")
-		fmt.Fprint(w, "event: endpoint\ndata: /message\n\n")
+		id, events := rand.Text(), make(chan string, 64)
+		g.mu.Lock()
+		g.sessions[id] = events
+		g.mu.Unlock()
+		defer func() {
+			g.mu.Lock()
+			delete(g.sessions, id)
+			g.mu.Unlock()
+		}()
+		fmt.Fprintf(w, "event: endpoint\ndata: /message?session=%s\n\n", id)
 		for {
 			_ = http.NewResponseController(w).Flush()
 			select {
-			case e := <-g.events:
+			case e := <-events:
 				fmt.Fprintf(w, "event: message\ndata: %s\n\n", e)
 			case <-r.Context().Done():
 				return
@@ -195,8 +205,11 @@ func (g *gullible) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer := `{"jsonrpc":"2.0","id":` + id + `,"result":{"content":[],"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"g","version":"1"}}}`
 	switch {
 	case r.URL.Path == "/message":
-		if w.WriteHeader(http.StatusAccepted); id != "" {
-			g.events <- answer
+		g.mu.Lock()
+		events := g.sessions[r.URL.Query().Get("session")]
+		g.mu.Unlock()
+		if w.WriteHeader(http.StatusAccepted); id != "" && events != nil {
+			events <- answer
 		}
 	case id == "":
 		w.WriteHeader(http.StatusAccepted)
