@@ -17,19 +17,20 @@ const (
 	maxRoom     = 128 << 20 // above it more room shows in no measurement any more
 
 	collectorTick = time.Second
-	restAfter     = 10 // ticks without a collection until it is rest
+	restAfter     = 10 // quiet ticks until it is rest
 
-	// It is work once collections go through this many bytes in about four seconds. Not once there are so many of them:
-	// with ten thousand services one a second takes a tenth of a processor, and with ten none that anybody would notice.
-	// At rest half as much garbage is made as is gone through for it, so that this is 6 MB of it a second, whatever lives.
-	workBytes = 48 << 20
+	// Work is told by how much garbage is made, not by how many collections there are: a large heap has room for so much that
+	// they seldom come, even at rest, and each takes a tenth of a second.
+	workBytes  = 6 << 20 // in a tick, on the average of about four, and it is work
+	quietBytes = 1 << 20 // in a tick, and it is a quiet one
 )
 
 // collector follows how busy the garbage collector is.
 type collector struct {
 	cycles  uint64 // seen by the last tick
-	marked  uint64 // bytes gone through, less by a quarter with each tick
-	idle    int    // ticks without a collection
+	made    uint64 // seen by the last tick
+	recent  uint64 // bytes made, less by a quarter with each tick
+	quiet   int    // ticks in a row
 	working bool
 	percent int    // set last
 	left    uint64 // cycles when garbage was last cleared away
@@ -38,6 +39,7 @@ type collector struct {
 // heap is what the collector looks at.
 type heap struct {
 	cycles uint64 // collections since the start
+	made   uint64 // bytes allocated since the start
 	live   uint64 // bytes that the last one found alive, with stacks and globals: what GOGC is a percentage of
 }
 
@@ -51,17 +53,17 @@ func workPercent(live uint64) int {
 
 // tick takes a look and gives the GOGC that should hold from now on.
 func (c *collector) tick(h heap) int {
-	ran := h.cycles - c.cycles
-	c.cycles = h.cycles
-	c.marked -= c.marked / 4
-	if c.marked += ran * h.live; c.marked >= workBytes {
-		c.working = true
+	made := h.made - c.made
+	c.cycles, c.made = h.cycles, h.made
+	c.recent += made - c.recent/4
+	if c.quiet++; made > quietBytes {
+		c.quiet = 0
 	}
-	if c.idle++; ran > 0 {
-		c.idle = 0
-	}
-	if c.idle >= restAfter {
+	switch {
+	case c.quiet >= restAfter:
 		c.working = false
+	case c.recent >= 4*workBytes:
+		c.working = true
 	}
 	want := restPercent
 	if c.working {
@@ -74,9 +76,10 @@ func (c *collector) tick(h heap) int {
 	return want
 }
 
-// leaves tells, once after each spell of work, that it has ended: its last garbage would lie there until somebody makes more.
+// leaves tells, once after each spell of work that made collections run, that it has ended: its last garbage would lie there
+// until somebody makes more.
 func (c *collector) leaves() bool {
-	if c.idle < restAfter || c.cycles == c.left {
+	if c.quiet < restAfter || c.cycles == c.left {
 		return false
 	}
 	c.left = c.cycles
@@ -104,7 +107,7 @@ func paceCollector() (stop func()) {
 			}
 			h := readHeap()
 			if first { // what starting took says nothing of what comes
-				c.cycles = h.cycles
+				c.cycles, c.made = h.cycles, h.made
 			}
 			if want := c.tick(h); want != c.percent {
 				debug.SetGCPercent(want)
@@ -125,10 +128,12 @@ func paceCollector() (stop func()) {
 func readHeap() heap {
 	samples := []metrics.Sample{
 		{Name: "/gc/cycles/automatic:gc-cycles"}, {Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"},
+		{Name: "/gc/heap/allocs:bytes"},
 	}
 	metrics.Read(samples)
 	return heap{
 		cycles: samples[0].Value.Uint64(),
+		made:   samples[4].Value.Uint64(),
 		live:   samples[1].Value.Uint64() + samples[2].Value.Uint64() + samples[3].Value.Uint64(),
 	}
 }

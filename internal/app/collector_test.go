@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"runtime/debug"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -32,13 +33,13 @@ func TestRoomForGarbageAtWork(t *testing.T) {
 	}
 }
 
-// TestCollectorFollowsWork: each step is how many collections came within a second, and the GOGC that holds then. Seen red
-// with work told by the number of collections: a large heap never came to it, because its room at rest is large.
+// TestCollectorFollowsWork: each step is how many MB of garbage were made within a second, and the GOGC that holds then. Seen
+// red with work told by the number of collections: a large heap never came to it, because its room at rest is large.
 func TestCollectorFollowsWork(t *testing.T) {
-	const live, large = 10 << 20, 100 << 20
-	work := workPercent(live)
+	const mb, small, large = 1 << 20, 10 << 20, 100 << 20
+	work := workPercent(small)
 	type step struct {
-		ran  uint64
+		made uint64
 		live uint64
 		want int
 	}
@@ -48,27 +49,31 @@ func TestCollectorFollowsWork(t *testing.T) {
 		}
 		return all
 	}
+	steps := slices.Concat[[]step]
+	busy := []step{{50, small, work}}
 	for _, c := range []struct {
 		name  string
 		steps []step
 	}{
-		{"at rest from the start", repeat(3, step{0, live, restPercent})},
-		{"a small heap collected once a second is no work", repeat(30, step{1, live, restPercent})},
-		{"collected oftener it is", []step{{2, live, restPercent}, {2, live, restPercent}, {2, live, restPercent}, {2, live, work}}},
-		{"a large heap collected once a second is work", []step{{1, large, workPercent(large)}}},
-		{"work", []step{{5, live, work}, {1, live, work}}},
-		{"a pause is no rest", append([]step{{5, live, work}}, repeat(restAfter-1, step{0, live, work})...)},
-		{"rest after work", append(append([]step{{5, live, work}}, repeat(restAfter-1, step{0, live, work})...), step{0, live, restPercent})},
-		{"a collection now and then is no rest", append(append([]step{{5, live, work}}, repeat(restAfter-1, step{0, live, work})...), step{1, live, work}, step{0, live, work})},
-		{"small changes of the live heap change nothing", []step{{5, live, work}, {5, live + live/20, work}}},
-		{"large ones do", []step{{5, live, work}, {5, 100 << 20, workPercent(100 << 20)}, {5, live, work}}},
+		{"at rest from the start", repeat(3, step{0, small, restPercent})},
+		{"some garbage is no work", repeat(60, step{5, small, restPercent})},
+		{"a burst is none", steps(repeat(3, step{0, small, restPercent}), []step{{20, small, restPercent}}, repeat(9, step{0, small, restPercent}))},
+		{"much of it is, soon", []step{{12, small, restPercent}, {12, small, restPercent}, {12, small, work}}},
+		{"very much at once", busy},
+		{"in a large heap, too", []step{{50, large, workPercent(large)}}},
+		{"a pause is no rest", steps(busy, repeat(restAfter-1, step{0, small, work}))},
+		{"rest after work", steps(busy, repeat(restAfter-1, step{0, small, work}), repeat(5, step{0, small, restPercent}))},
+		{"a call now and then is rest", steps(busy, repeat(restAfter-1, step{1, small, work}), repeat(5, step{1, small, restPercent}))},
+		{"a little work now and then is none", steps(busy, repeat(restAfter-1, step{0, small, work}), []step{{2, small, work}, {0, small, work}})},
+		{"small changes of the live heap change nothing", steps(busy, []step{{50, small + small/20, work}})},
+		{"large ones do", steps(busy, []step{{50, large, workPercent(large)}, {50, small, work}})},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			k := collector{percent: restPercent}
 			var got, want []int
 			h := heap{}
 			for _, s := range c.steps {
-				h.cycles, h.live = h.cycles+s.ran, s.live
+				h.made, h.live = h.made+s.made*mb, s.live
 				k.percent = k.tick(h)
 				got, want = append(got, k.percent), append(want, s.want)
 			}
@@ -86,6 +91,10 @@ func TestGarbageIsClearedAwayOnceAfterWork(t *testing.T) {
 	for tick := range 60 {
 		if tick == 5 || tick == 30 { // one collection is work enough to leave garbage
 			h.cycles++
+			h.made += 5 << 20
+		}
+		if tick == 50 { // nothing was cleared away by it, so nothing needs to be
+			h.made += 2 << 20
 		}
 		k.tick(h)
 		if k.leaves() {
