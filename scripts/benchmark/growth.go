@@ -9,6 +9,10 @@ import (
 	"time"
 )
 
+// growthTurn is long enough for more than one collection in each turn: in short ones the large heap has one in some, which
+// are slow, and none in others.
+func growthTurn(loud time.Duration) time.Duration { return 5 * loud / 2 }
+
 // growth measures what many services and steady edits cost.
 func (b *bench) growth() error {
 	_, backend, err := b.role("backend")
@@ -43,17 +47,24 @@ func (b *bench) growth() error {
 	for _, p := range procs {
 		p.quiet()
 	}
+	for _, s := range subjects { // until the collector of each has noticed that there is work
+		if _, err := s.turn(32, growthTurn(b.loud)*3); err != nil {
+			return err
+		}
+	}
 	large := subjects[1]
 	var bySize, byEdits, spikes, cost []float64
-	for round := range b.rounds {
+	edited := 0 // turns
+	for range b.rounds {
 		// There and back again, so that what gets slower or faster meanwhile does so for all.
 		var turns [3]turn // small, large, large while it is edited
 		for _, i := range []int{0, 1, 2, 2, 1, 0} {
 			stop := func() {}
 			if i == 2 {
-				stop = b.edit(b.dir("large"), round, min(b.services-2, 1000), 20*time.Millisecond)
+				stop = b.edit(b.dir("large"), edited, min(b.services-2, 1000), 20*time.Millisecond)
+				edited++
 			}
-			t, err := subjects[min(i, 1)].turn(32, b.loud)
+			t, err := subjects[min(i, 1)].turn(32, growthTurn(b.loud))
 			stop()
 			if err != nil {
 				return err
@@ -62,7 +73,7 @@ func (b *bench) growth() error {
 			turns[i].cpu += t.cpu / 2
 			turns[i].at += t.at / 2
 			if i == 2 {
-				time.Sleep(200 * time.Millisecond) // the last edits
+				procs[1].quiet() // the last edits are read, validated and stored
 			}
 		}
 		bySize = append(bySize, turns[1].rate/turns[0].rate)
@@ -108,23 +119,25 @@ func (b *bench) fill(p *process, address string, others int) error {
 	return nil
 }
 
-// edit changes a document out of many every so often until stopped.
-func (b *bench) edit(dir string, round, documents int, every time.Duration) (stop func()) {
+// edit changes a document out of many every so often until stopped. No document gets a content that it has already, in the
+// turn before for instance: that would be no edit. The file beside it is hidden: else it would be a document, too, that comes
+// and goes.
+func (b *bench) edit(dir string, turn, documents int, every time.Duration) (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		t := time.NewTicker(every)
 		defer t.Stop()
-		for i := 0; ; i++ {
+		for n := 1000*turn + 1; ; n++ {
 			select {
 			case <-done:
 				return
 			case <-t.C:
 			}
-			path := filepath.Join(dir, "config", "proxy-grants", fmt.Sprintf("other%d.yaml", i%documents))
-			next := path + ".tmp"
-			if os.WriteFile(next, []byte(otherGrants(round*1000+i+1)), 0o600) == nil {
-				_ = os.Rename(next, path)
+			group := filepath.Join(dir, "config", "proxy-grants")
+			next := filepath.Join(group, ".next")
+			if os.WriteFile(next, []byte(otherGrants(n/documents+n)), 0o600) == nil {
+				_ = os.Rename(next, filepath.Join(group, fmt.Sprintf("other%d.yaml", n%documents)))
 			}
 		}
 	}()
