@@ -288,7 +288,7 @@ func appendPair(dst []byte, name string, v *value, escape func([]byte, string) [
 }
 
 func (t *Tool) setBody(x *execution, r *Request) error {
-	kind := r.Header.Get("Content-Type")
+	kind := first(r.Header, "Content-Type")
 	rest := func(a *arg) bool { return a.pos == toBody }
 	switch t.body.kind {
 	case bodyText:
@@ -346,6 +346,14 @@ func (t *Tool) form(x *execution, extra bool) []byte {
 		}
 	}
 	return out
+}
+
+// first is Header.Get of a name that is canonical.
+func first(h http.Header, name string) string {
+	if values := h[name]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
 }
 
 func either(given, otherwise string) string {

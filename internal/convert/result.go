@@ -87,7 +87,7 @@ func (t *Tool) Result(c Call, status int, h http.Header, body []byte) []byte {
 
 // ResultIn is Result in memory of w, until that is used again.
 func (t *Tool) ResultIn(w *Work, c Call, status int, h http.Header, body []byte) []byte {
-	m := mediaOf(h.Get("Content-Type"))
+	m := mediaOf(first(h, "Content-Type"))
 	if status < 200 || status > 299 {
 		return t.failed(c, status, h, m, body)
 	}

@@ -19,8 +19,10 @@ const (
 )
 
 // First is the first value of a header, "" if there is none. Unlike Header.Get it takes name to be canonical.
-func First(h http.Header, name string) string {
-	if values := h[name]; len(values) > 0 {
+func First(h http.Header, name string) string { return firstOf(h[name]) }
+
+func firstOf(values []string) string {
+	if len(values) > 0 {
 		return values[0]
 	}
 	return ""
@@ -91,23 +93,26 @@ func HeadersDiffer(h http.Header, e *Envelope) *Error {
 	if e.Kind == Response {
 		return nil
 	}
-	modern := ModernRequest(h, e)
-	for _, name := range []string{HeaderVersion, HeaderMethod, HeaderName} {
-		if len(h[name]) > 1 {
-			return mismatch(modern, "the "+name+" header is given more than once")
-		}
+	modern, versions, methods, names := ModernRequest(h, e), h[HeaderVersion], h[HeaderMethod], h[HeaderName]
+	switch {
+	case len(versions) > 1:
+		return twice(modern, HeaderVersion)
+	case len(methods) > 1:
+		return twice(modern, HeaderMethod)
+	case len(names) > 1:
+		return twice(modern, HeaderName)
 	}
-	if v := First(h, HeaderVersion); modern && v != "" && e.MetaVersion && v != string(e.Version) {
+	if v := firstOf(versions); modern && v != "" && e.MetaVersion && v != string(e.Version) {
 		return mismatch(modern, "the MCP-Protocol-Version header differs from _meta "+MetaProtocolVersion)
 	}
-	if v := First(h, HeaderMethod); v != "" && v != e.Method {
+	if v := firstOf(methods); v != "" && v != e.Method {
 		return mismatch(modern, "the Mcp-Method header differs from the body's method")
 	}
 	named := Named(e.Method)
-	if named == "" || len(h[HeaderName]) == 0 {
+	if named == "" || len(names) == 0 {
 		return nil
 	}
-	name, err := DecodeHeaderName(First(h, HeaderName))
+	name, err := DecodeHeaderName(firstOf(names))
 	if err != nil {
 		return mismatch(modern, "the Mcp-Name header is not valid base64 of UTF-8")
 	}
@@ -115,6 +120,10 @@ func HeadersDiffer(h http.Header, e *Envelope) *Error {
 		return mismatch(modern, "the Mcp-Name header differs from params."+named)
 	}
 	return nil
+}
+
+func twice(modern bool, name string) *Error {
+	return mismatch(modern, "the "+name+" header is given more than once")
 }
 
 func mismatch(modern bool, message string) *Error {
