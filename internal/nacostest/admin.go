@@ -52,10 +52,10 @@ func (s *Server) Admin(method, path string, query, form url.Values) (int, []byte
 	}
 }
 
-// MustAdmin is Admin for what has to succeed.
+// MustAdmin is Admin for what has to succeed, if need be when it is done again: see Insist.
 func (s *Server) MustAdmin(t testing.TB, method, path string, query, form url.Values) []byte {
 	t.Helper()
-	status, body, err := s.Admin(method, path, query, form)
+	status, body, err := s.insist(t, method, path, query, form)
 	if err != nil || status != http.StatusOK {
 		t.Fatalf("%s %s: HTTP %d %s %v", method, path, status, body, err)
 	}
@@ -73,9 +73,13 @@ func (s *Server) login(again bool) (string, error) {
 		return "", err
 	}
 	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return "", err
+	}
 	var answer struct{ AccessToken string }
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.AccessToken == "" {
-		return "", fmt.Errorf("log in as %s: HTTP %d: %w", s.User, resp.StatusCode, err)
+	if err := json.Unmarshal(body, &answer); err != nil || answer.AccessToken == "" {
+		return "", fmt.Errorf("log in as %s: HTTP %d %s", s.User, resp.StatusCode, body)
 	}
 	s.token = answer.AccessToken
 	return s.token, nil
@@ -97,7 +101,7 @@ func (s *Server) Namespace(t testing.TB) string {
 // KeptNamespace gives a namespace of this id, which stays: what a test once wrote there needs no writing again.
 func (s *Server) KeptNamespace(t testing.TB, id string) string {
 	t.Helper()
-	status, body, err := s.Admin(http.MethodPost, "/nacos/v3/admin/core/namespace", nil, url.Values{
+	status, body, err := s.insist(t, http.MethodPost, "/nacos/v3/admin/core/namespace", nil, url.Values{
 		"namespaceId": {id}, "customNamespaceId": {id}, "namespaceName": {id}, "namespaceDesc": {"made by a test, to be kept"},
 	})
 	if err != nil || status != http.StatusOK && !strings.Contains(string(body), "already exist") {
