@@ -25,31 +25,14 @@ func converges(t *testing.T, v *view, writer *nacos.Client, n int, mend func()) 
 	edited, removed := nacos.Key{Group: "g", DataID: "edited"}, nacos.Key{Group: "g", DataID: fmt.Sprintf("removed%d", n)}
 	added, next := nacos.Key{Group: "g", DataID: fmt.Sprintf("added%d", n)}, nacos.Key{Group: "g", DataID: fmt.Sprintf("removed%d", n+1)}
 	// A write whose connection turns out to be dead fails, as nobody knows whether it was done: do it again.
-	write := func(do func() error) {
-		t.Helper()
-		var err error
-		for end, again := time.Now().Add(30*time.Second), false; time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-			if err = do(); again && errors.Is(err, nacos.ErrNotFound) {
-				err = nil // it was removed
-			}
-			if again = errors.Is(err, nacos.ErrUnavailable); !again {
-				break
-			}
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	put := func(key nacos.Key, content string) {
 		t.Helper()
-		write(func() error {
-			return writer.Publish(t.Context(), nacos.Document{Key: key, Content: []byte(content)}, nacos.AnyMD5)
-		})
+		publish(t, writer, key, content, nacos.AnyMD5, nacos.ErrUnavailable)
 	}
 	put(edited, fmt.Sprint("after ", n))
 	put(added, "new")
 	put(next, "to be removed next time")
-	write(func() error { return writer.Remove(t.Context(), removed) })
+	remove(t, writer, removed, nacos.ErrUnavailable)
 	time.Sleep(200 * time.Millisecond) // Nacos's own delay between writing and answering
 	mend()
 	began := time.Now()

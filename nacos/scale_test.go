@@ -31,8 +31,8 @@ func TestWatchLoadsManyDocuments(t *testing.T) {
 	for i := range documents {
 		turns <- struct{}{}
 		wg.Go(func() {
+			defer func() { <-turns }()
 			publish(t, c, nacos.Key{Group: "g", DataID: fmt.Sprintf("d%d.yaml", i)}, fmt.Sprintf("%d %s", i, body), nacos.AnyMD5)
-			<-turns
 		})
 	}
 	wg.Wait()

@@ -95,9 +95,7 @@ func TestWatchFollowsAGroup(t *testing.T) {
 	added := nacos.Key{Group: "g", DataID: "new.yaml"}
 	publish(t, c, added, "n", nacos.AnyMD5)
 	eventually(t, 10*time.Second, "a new document", v.has(added, "n"))
-	if err := c.Remove(t.Context(), old); err != nil {
-		t.Fatal(err)
-	}
+	remove(t, c, old)
 	eventually(t, 5*time.Second, "a removal", v.lacks(old))
 	publish(t, c, old, "3", nacos.AnyMD5)
 	eventually(t, 10*time.Second, "the document back", v.has(old, "3"))
@@ -118,9 +116,7 @@ func TestWatchWantsDocumentsThatDoNotExist(t *testing.T) {
 	publish(t, c, keys[7], "a", nacos.AbsentMD5)
 	eventually(t, 2*time.Second, "a creation, pushed", v.has(keys[7], "a"))
 	t.Logf("creation to effect: %s", time.Since(began))
-	if err := c.Remove(t.Context(), keys[7]); err != nil {
-		t.Fatal(err)
-	}
+	remove(t, c, keys[7])
 	eventually(t, 5*time.Second, "a removal", v.lacks(keys[7]))
 	publish(t, c, keys[7], "b", nacos.AbsentMD5)
 	eventually(t, 5*time.Second, "created again", v.has(keys[7], "b"))
@@ -354,9 +350,7 @@ func TestA08_RemovalsTakeEffect(t *testing.T) {
 	v.awaitSync(t)
 	for _, k := range keys {
 		began := time.Now()
-		if err := writer.Remove(t.Context(), k); err != nil {
-			t.Fatal(err)
-		}
+		remove(t, writer, k)
 		eventually(t, 5*time.Second, "removal of "+k.String(), v.lacks(k))
 		t.Logf("removal in effect after %s", time.Since(began).Round(time.Millisecond))
 	}

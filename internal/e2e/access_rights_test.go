@@ -27,13 +27,6 @@ func as(t testing.TB, server *nacostest.Server, namespace, user, password string
 	return &source{Source: c}
 }
 
-// try publishes a document and gives what came of it.
-func (s *source) try(group, dataID, content string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	return s.Publish(ctx, nacos.Document{Key: nacos.Key{Group: group, DataID: dataID}, Content: []byte(content)}, nacos.AnyMD5)
-}
-
 // proxyRights are the permissions that docs/access.md gives the proxy's user, for a namespace of services and one of access.
 func proxyRights(services, access string) [][2]string {
 	rights := [][2]string{{"r", services + ":*:naming/*"}, {"r", access + ":proxy-consumers:config/*"}, {"r", access + ":proxy-grants:config/*"}}
@@ -81,9 +74,9 @@ func TestA40_TwoNamespacesKeepPublishersFromGrants(t *testing.T) {
 	// Nacos takes up to 20 s to know users and permissions.
 	for name, try := range map[string]func() error{
 		"the publisher may publish": func() error {
-			return publisher.try("proxy-services", "first.yaml", "upstream: {url: http://127.0.0.1:9}\ntools: []\n")
+			return publisher.try(t, "proxy-services", "first.yaml", "upstream: {url: http://127.0.0.1:9}\ntools: []\n")
 		},
-		"the owner may write": func() error { return owners.try("proxy-consumers", "alice.yaml", consumer(aliceKey)) },
+		"the owner may write": func() error { return owners.try(t, "proxy-consumers", "alice.yaml", consumer(aliceKey)) },
 	} {
 		eventually(t, 60*time.Second, name, func() bool { return try() == nil })
 	}
@@ -95,7 +88,7 @@ func TestA40_TwoNamespacesKeepPublishersFromGrants(t *testing.T) {
 		if a := p.client(k.service, aliceKey).list(); a.Status != http.StatusForbidden {
 			t.Errorf("%s before any grant: %d %s", k.service, a.Status, a.Body)
 		}
-		if err := owners.try("proxy-grants", k.service+".yaml", "consumers: [alice]\n"); err != nil {
+		if err := owners.try(t, "proxy-grants", k.service+".yaml", "consumers: [alice]\n"); err != nil {
 			t.Fatalf("the owner grants: %v", err)
 		}
 		within(t, "a grant on "+k.service, func() bool { return p.client(k.service, aliceKey).initialize().Status == http.StatusOK })
@@ -105,21 +98,21 @@ func TestA40_TwoNamespacesKeepPublishersFromGrants(t *testing.T) {
 			t.Errorf("%s: %d %s", k.service, a.Status, a.Body)
 		}
 	}
-	if err := publisher.try("proxy-services", "store.yaml", ownService(api.URL, "get_item", "edited")); err != nil {
+	if err := publisher.try(t, "proxy-services", "store.yaml", ownService(api.URL, "get_item", "edited")); err != nil {
 		t.Fatal(err)
 	}
 	within(t, "the publisher's edit", func() bool { return p.client("store", aliceKey).call("get_item", "{}").text() == "edited" })
 
 	t.Run("the publisher may not write access documents", func(t *testing.T) {
 		for _, group := range []string{"proxy-consumers", "proxy-grants"} {
-			if err := publisherInAccess.try(group, "mallory.yaml", consumer(key("mallory"))); err == nil {
+			if err := publisherInAccess.try(t, group, "mallory.yaml", consumer(key("mallory"))); err == nil {
 				t.Errorf("wrote %s in the access namespace", group)
 			}
-			if err := publisher.try(group, "mallory.yaml", consumer(key("mallory"))); err == nil {
+			if err := publisher.try(t, group, "mallory.yaml", consumer(key("mallory"))); err == nil {
 				t.Errorf("wrote %s in its own namespace", group)
 			}
 		}
-		if err := publisher.try("proxy-credentials", "stolen.yaml", "services: [store]\nhosts: [127.0.0.1]\nvalues: {a: b}\n"); err == nil {
+		if err := publisher.try(t, "proxy-credentials", "stolen.yaml", "services: [store]\nhosts: [127.0.0.1]\nvalues: {a: b}\n"); err == nil {
 			t.Error("wrote credentials")
 		}
 		if _, err := publisherInAccess.Get(context.Background(), nacos.Key{Group: "proxy-consumers", DataID: "alice.yaml"}); err == nil {
@@ -139,7 +132,7 @@ func TestA40_TwoNamespacesKeepPublishersFromGrants(t *testing.T) {
 	})
 	t.Run("the proxy's user may write nothing", func(t *testing.T) {
 		for namespace, group := range map[string]string{services: "proxy-services", access: "proxy-grants"} {
-			if err := as(t, server, namespace, reader, readerPassword).try(group, "x.yaml", "auth: disabled\n"); err == nil {
+			if err := as(t, server, namespace, reader, readerPassword).try(t, group, "x.yaml", "auth: disabled\n"); err == nil {
 				t.Errorf("wrote %s", group)
 			}
 		}

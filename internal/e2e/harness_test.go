@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,6 +23,7 @@ import (
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/admin"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/app"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/nacostest"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
@@ -36,25 +36,31 @@ type source struct {
 // put publishes a document.
 func (s *source) put(t testing.TB, group, dataID, content string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	doc := nacos.Document{Key: nacos.Key{Group: group, DataID: dataID}, Content: []byte(content)}
-	err := s.Publish(ctx, doc, nacos.AnyMD5)
-	for errors.Is(err, nacos.ErrUnavailable) && ctx.Err() == nil { // a Nacos that has just started drops connections
-		time.Sleep(100 * time.Millisecond)
-		err = s.Publish(ctx, doc, nacos.AnyMD5)
-	}
-	if err != nil {
+	if err := s.try(t, group, dataID, content, nacos.ErrUnavailable); err != nil { // a Nacos that has just started drops connections
 		t.Fatalf("publish %s/%s: %v", group, dataID, err)
 	}
 }
 
-// remove deletes a document.
-func (s *source) remove(t testing.TB, group, dataID string) {
+// try publishes a document and gives what came of it; it is done again after such errors as nacostest.Insist names.
+func (s *source) try(t testing.TB, group, dataID, content string, also ...error) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	if err := s.Remove(ctx, nacos.Key{Group: group, DataID: dataID}); err != nil {
+	doc := nacos.Document{Key: nacos.Key{Group: group, DataID: dataID}, Content: []byte(content)}
+	return nacostest.Insist(t, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		return s.Publish(ctx, doc, nacos.AnyMD5)
+	}, also...)
+}
+
+// remove deletes a document.
+func (s *source) remove(t testing.TB, group, dataID string, also ...error) {
+	t.Helper()
+	err := nacostest.InsistOnRemoval(t, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		return s.Remove(ctx, nacos.Key{Group: group, DataID: dataID})
+	}, nacos.ErrNotFound, also...)
+	if err != nil {
 		t.Fatalf("remove %s/%s: %v", group, dataID, err)
 	}
 }

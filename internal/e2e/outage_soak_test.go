@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -103,14 +102,7 @@ func (k *soak) edit() {
 	}
 	if _, ok := k.model[key]; ok && k.r.IntN(5) == 0 {
 		k.did["deletions"]++
-		err := k.s.Remove(k.t.Context(), key)
-		for errors.Is(err, nacos.ErrUnavailable) {
-			time.Sleep(100 * time.Millisecond)
-			err = k.s.Remove(k.t.Context(), key)
-		}
-		if err != nil && !errors.Is(err, nacos.ErrNotFound) {
-			k.t.Fatalf("remove %s: %v", key, err)
-		}
+		k.s.remove(k.t, key.Group, key.DataID, nacos.ErrUnavailable)
 		delete(k.model, key)
 		return
 	}
