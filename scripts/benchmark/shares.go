@@ -27,8 +27,8 @@ var parts = []struct {
 	{"conversion without its call", false, []string{module + "internal/convert"}},
 	{"calls to backends: connections, requests, heads", false, []string{module + "internal/upstream"}},
 	{"the relay", false, []string{module + "internal/relay"}},
-	{"the rest of the gateway: routing, envelope, audit, metrics", false, []string{module + "internal/"}},
-	{"net/http's server: reading requests, writing answers, watching for clients that go away", false, []string{"net/http."}},
+	{"the rest of the gateway: routing, envelope, audit, metrics", false, []string{module + "internal/gateway", module + "internal/wire"}},
+	{"the listener: requests, answers", false, []string{module + "internal/listener"}},
 	{"the rest", false, []string{""}},
 }
 
