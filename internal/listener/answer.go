@@ -34,24 +34,27 @@ var rooms = sync.Pool{New: func() any { return &room{b: make([]byte, headRoom, h
 // answer is the http.ResponseWriter of one request. What net/http writes for the same handler it writes, too, byte for
 // byte, but that it holds back more before it begins with chunks, and sends neither trailers nor informational answers.
 type answer struct {
-	c        *conn
-	at       *visit
-	header   http.Header
-	room     *room // nil while nothing waits to be sent
-	status   int   // 0: WriteHeader was not called
-	declared int64 // the handler's Content-Length; -1: none
-	written  int64 // bytes of body
-	sent     bool  // the head is on its way
-	chunked  bool
-	close    bool // the connection ends with this answer
-	unlimit  bool // the handler set a limit on writing
-	err      error
+	c         *conn
+	at        *visit
+	header    http.Header
+	room      *room // nil while nothing waits to be sent
+	status    int   // 0: WriteHeader was not called
+	declared  int64 // the handler's Content-Length; -1: none
+	written   int64 // bytes of body
+	sent      bool  // the head is on its way
+	chunked   bool
+	dated     bool // the handler says the date
+	typed     bool // and the type
+	close     bool // the connection ends with this answer
+	tellClose bool // and we say so
+	unlimit   bool // the handler set a limit on writing
+	err       error
 }
 
 // Header is what WriteHeader sends.
 func (a *answer) Header() http.Header { return a.header }
 
-// WriteHeader sets the status. Informational ones are not sent.
+// WriteHeader sets the status and takes the header as it is now. Informational statuses are not sent.
 func (a *answer) WriteHeader(status int) {
 	if a.status != 0 || status < 200 {
 		return
@@ -65,6 +68,7 @@ func (a *answer) WriteHeader(status int) {
 			delete(a.header, "Content-Length")
 		}
 	}
+	a.compose()
 }
 
 func bodyAllowed(status int) bool {
@@ -167,12 +171,11 @@ func (a *answer) finish() {
 	m := a.open()
 	switch {
 	case !a.sent:
-		if a.declared < 0 && bodyAllowed(a.status) {
+		counted := a.declared < 0 && bodyAllowed(a.status)
+		if counted {
 			a.declared = int64(len(m.b) - headRoom)
-			a.compose(m.b[headRoom:], true)
-		} else {
-			a.compose(m.b[headRoom:], false)
 		}
+		a.complete(m.b[headRoom:], counted)
 		a.sent = true
 		a.miscounted()
 		n := headRoom - len(m.head)
@@ -213,7 +216,7 @@ func (a *answer) begin(p []byte) {
 	if len(first) == 0 {
 		first = p
 	}
-	a.compose(first, false)
+	a.complete(first, false)
 	if a.chunked && len(held) > 0 {
 		m.head = append(strconv.AppendInt(m.head, int64(len(held)), 16), "\r\n"...)
 		m.b = append(m.b, "\r\n"...)
@@ -269,10 +272,10 @@ func (a *answer) drop() {
 	}
 }
 
-// compose writes the head into room.head, as net/http does: the handler's fields in the order of their names, then ours.
-// first is the beginning of the body; counted: it is all of it, and its length is ours to tell.
-func (a *answer) compose(first []byte, counted bool) {
-	m, h := a.room, a.header
+// compose begins the head in room.head: the status and the handler's fields in the order of their names. What net/http adds
+// comes behind them, with complete.
+func (a *answer) compose() {
+	m, h := a.open(), a.header
 	b := append(m.head[:0], "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(a.status), 10)
 	if text := http.StatusText(a.status); text != "" {
@@ -281,22 +284,31 @@ func (a *answer) compose(first []byte, counted bool) {
 		b = strconv.AppendInt(append(b, " status code "...), int64(a.status), 10)
 	}
 	b = append(b, "\r\n"...)
-	draining, closes := a.c.s.draining.Load(), h.Get("Connection") == "close"
-	a.close = a.close || draining || closes
-	tell := a.close && (draining || !closes) // in our words
+	draining, closes := a.c.s.draining.Load(), false
 	keys := m.keys[:0]
-	for name := range h {
+	for name, values := range h {
+		switch name {
+		case "Connection":
+			closes = len(values) > 0 && values[0] == "close"
+		case "Date":
+			a.dated = true
+		case "Content-Type":
+			a.typed = true
+		case "Content-Encoding":
+			a.typed = a.typed || len(values) > 0 && values[0] != "" // for what it is no type can be guessed
+		}
 		keys = append(keys, name)
 	}
-	slices.Sort(keys)
+	a.close = a.close || draining || closes
+	a.tellClose = a.close && (draining || !closes) // else the handler says it
+	if len(keys) > 1 {
+		slices.Sort(keys)
+	}
 	for _, name := range keys {
 		switch {
-		case name == "Connection" && tell, name == "Transfer-Encoding", name == "Trailer", strings.HasPrefix(name, http.TrailerPrefix):
+		case name == "Transfer-Encoding", name == "Trailer", strings.HasPrefix(name, http.TrailerPrefix), name == "Connection" && a.tellClose:
 			continue
-		case (name == "Content-Length" || name == "Content-Type" && a.status == http.StatusNotModified) && (a.chunked || !bodyAllowed(a.status)):
-			continue
-		}
-		if !httpguts.ValidHeaderFieldName(name) {
+		case name == "Content-Type" && a.status == http.StatusNotModified, !httpguts.ValidHeaderFieldName(name):
 			continue
 		}
 		for _, v := range h[name] {
@@ -304,17 +316,24 @@ func (a *answer) compose(first []byte, counted bool) {
 			b = append(appendValue(b, v), "\r\n"...)
 		}
 	}
-	m.keys = keys
-	if _, ok := h["Date"]; !ok {
+	clear(keys)
+	m.keys, m.head = keys[:0], b
+}
+
+// complete ends the head. first is the beginning of the body; counted: it is all of it, and its length is ours to tell.
+func (a *answer) complete(first []byte, counted bool) {
+	m := a.room
+	b := m.head
+	if !a.dated {
 		b = append(append(append(b, "Date: "...), a.c.date.now()...), "\r\n"...)
 	}
 	if counted {
 		b = append(strconv.AppendInt(append(b, "Content-Length: "...), a.declared, 10), "\r\n"...)
 	}
-	if _, ok := h["Content-Type"]; !ok && len(first) > 0 && bodyAllowed(a.status) && h.Get("Content-Encoding") == "" {
+	if !a.typed && len(first) > 0 && bodyAllowed(a.status) {
 		b = append(append(append(b, "Content-Type: "...), http.DetectContentType(first)...), "\r\n"...)
 	}
-	if tell {
+	if a.tellClose {
 		b = append(b, "Connection: close\r\n"...)
 	}
 	if a.chunked {
