@@ -33,10 +33,12 @@ func BenchmarkRequest(b *testing.B) {
 		"template": `{"id": "abc", "note": "hello \"world\""}`,
 	} {
 		b.Run(tool, func(b *testing.B) {
-			c := Call{Arguments: []byte(args), Header: http.Header{}}
+			c, w, h := Call{Arguments: []byte(args), Header: http.Header{}}, new(Work), http.Header{}
 			b.ReportAllocs()
 			for b.Loop() {
-				if r, _, err := s.Tools[tool].Request(c); r == nil || err != nil {
+				w.Reset()
+				clear(h)
+				if r, _, err := s.Tools[tool].RequestIn(w, h, c); r == nil || err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -57,9 +59,11 @@ func BenchmarkResult(b *testing.B) {
 		{"raw110k", "json", large},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
+			w := new(Work)
 			b.ReportAllocs()
 			for b.Loop() {
-				s.Tools[bench.tool].Result(Call{}, 200, h, bench.body)
+				w.Reset()
+				s.Tools[bench.tool].ResultIn(w, Call{}, 200, h, bench.body)
 			}
 		})
 	}

@@ -15,7 +15,8 @@ type execution struct {
 	data  template.Value // {config, args}, once something needs it
 	hosts [][]string     // where the credentials used may go
 	seen  []string       // those credentials, to be masked when the request is shown
-	path  []byte         // room for the URL's
+	path  []byte         // room for the URL's, like query
+	query []byte
 }
 
 // execute runs a template over the request's data.

@@ -205,7 +205,7 @@ func (c *toolCompiler) checkURL(field string, line int) {
 	for i := range vals {
 		vals[i] = newValue([]byte(`"x"`), "x")
 	}
-	to, err := t.assemble(nil, t.url.parts, vals)
+	to, err := t.assemble(nil, nil, t.url.parts, vals)
 	switch {
 	case err != nil:
 		c.reject(field, line, "%v", err)

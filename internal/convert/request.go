@@ -62,6 +62,9 @@ const (
 	typeText = "text/plain; charset=utf-8"
 )
 
+// usualType is the Content-Type of most requests. Nobody may change it.
+var usualType = []string{typeJSON}
+
 // Work is memory that one call after another can be worked out in.
 type Work struct {
 	execution execution
@@ -69,6 +72,7 @@ type Work struct {
 	call      Call
 	args      arguments
 	path      []byte
+	query     []byte
 	response  template.Document
 	text      []byte // what a template made of it
 	result    []byte
@@ -85,7 +89,8 @@ func (w *Work) Reset() {
 	}
 	w.response.Reset()
 	*w = Work{
-		args: arguments{all: all[:0]}, path: reusable(w.path), response: w.response, text: reusable(w.text), result: reusable(w.result),
+		args: arguments{all: all[:0]}, path: reusable(w.path), query: reusable(w.query),
+		response: w.response, text: reusable(w.text), result: reusable(w.result),
 	}
 }
 
@@ -111,13 +116,13 @@ func (t *Tool) RequestIn(w *Work, h http.Header, c Call) (*Request, []byte, erro
 		return nil, ErrorResult("invalid arguments: " + joinSome(faults)), nil
 	}
 	x, r := &w.execution, &w.request
-	x.tool, x.call, x.args, x.path = t, &w.call, &w.args, w.path
+	x.tool, x.call, x.args, x.path, x.query = t, &w.call, &w.args, w.path, w.query
 	if t.method == "" {
 		return nil, t.direct(x), nil
 	}
 	r.Method, r.Header = t.method, h
 	err := t.build(x, r)
-	w.path = x.path
+	w.path, w.query = x.path, x.query
 	if err != nil {
 		if fault, ok := callerFault(err); ok {
 			return nil, ErrorResult(fault), nil
@@ -166,7 +171,7 @@ func (t *Tool) build(x *execution, r *Request) error {
 		}
 	}
 	to.into(r, t.url.hostOnly)
-	x.path = to.path
+	x.path, x.query = to.path, to.query
 	return nil
 }
 
@@ -201,7 +206,7 @@ func (t *Tool) target(x *execution) (target, error) {
 		}
 		parts = pieces(strings.TrimSpace(string(out)))
 	}
-	return t.assemble(x.path, parts, x.args.vals)
+	return t.assemble(x.path, x.query, parts, x.args.vals)
 }
 
 func (t *Tool) setHeaders(x *execution, r *Request) error {
@@ -317,7 +322,11 @@ func (t *Tool) setBody(x *execution, r *Request) error {
 			r.Body, kind = x.args.appendSome(nil, t, rest, false), either(kind, typeJSON)
 		}
 	}
-	if r.Body != nil && kind != "" {
+	switch {
+	case r.Body == nil || kind == "":
+	case kind == typeJSON:
+		r.Header["Content-Type"] = usualType
+	default:
 		r.Header["Content-Type"] = []string{kind}
 	}
 	return nil

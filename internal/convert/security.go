@@ -41,13 +41,13 @@ func (c *toolCompiler) securities() {
 		if !ok {
 			return
 		}
-		p := securityPlan{scheme: *from, from: from}
+		p := securityPlan{scheme: canonical(*from), from: from}
 		if q != nil {
 			to, ok := c.scheme("requestTemplate.security.id", q.ID)
 			if !ok {
 				return
 			}
-			p.scheme = *to
+			p.scheme = canonical(*to)
 			if q.Credential != "" { // for callers who have none of their own
 				own, ok := c.plan("requestTemplate.security", q)
 				if !ok {
@@ -92,7 +92,15 @@ func (c *toolCompiler) plan(field string, ref *registry.SecurityRef) (securityPl
 			return securityPlan{}, false
 		}
 	}
-	return securityPlan{scheme: *scheme, credential: t}, true
+	return securityPlan{scheme: canonical(*scheme), credential: t}, true
+}
+
+// canonical is a scheme whose header, if it has one, is spelled as http.Header wants it.
+func canonical(s registry.SecurityScheme) registry.SecurityScheme {
+	if s.Type == "apiKey" && s.In == "header" {
+		s.Name = http.CanonicalHeaderKey(s.Name)
+	}
+	return s
 }
 
 func (c *toolCompiler) scheme(field, id string) (*registry.SecurityScheme, bool) {
@@ -185,11 +193,11 @@ func (p *securityPlan) apply(x *execution, r *Request, to *target) error {
 	return nil
 }
 
-// header gives the header that carries a credential. Basic takes user:password, or what is encoded already.
+// header gives the header that carries a credential of a scheme that is canonical. Basic takes user:password, or what is encoded already.
 func header(s *registry.SecurityScheme, secret string) (name, v string) {
 	switch {
 	case s.Type == "apiKey":
-		return http.CanonicalHeaderKey(s.Name), secret
+		return s.Name, secret
 	case strings.EqualFold(s.Scheme, "bearer"):
 		return "Authorization", "Bearer " + secret
 	case strings.Contains(secret, ":"): // base64 has no colon

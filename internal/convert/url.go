@@ -69,10 +69,10 @@ var (
 	errStart  = errors.New("an argument cannot be the beginning of a URL")
 )
 
-// assemble puts a URL together, its path in room: each argument is escaped for the place it stands in. An argument's error
-// is an *argumentError; any other is the author's.
-func (t *Tool) assemble(room []byte, parts []piece, vals []value) (target, error) {
-	out := target{path: room[:0]}
+// assemble puts a URL together, in the memory of path and query: each argument is escaped for the place it stands in. An
+// argument's error is an *argumentError; any other is the author's.
+func (t *Tool) assemble(path, query []byte, parts []piece, vals []value) (target, error) {
+	out := target{path: path[:0], query: query[:0]}
 	if len(parts) == 0 {
 		return out, errors.New("url is empty")
 	}

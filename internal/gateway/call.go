@@ -118,7 +118,8 @@ func (c *call) finish() {
 		m.observe(c)
 	}
 	if g.options.Audit.wants(c.allowed) {
-		g.options.Audit.Write(c.record())
+		record := c.record()
+		g.options.Audit.Write(&record)
 	}
 	abort := c.abort
 	c.out, c.answer = reusable(c.out), reusable(c.answer)
@@ -144,8 +145,8 @@ func reusable(b []byte) []byte {
 	return b[:0]
 }
 
-func (c *call) record() *Record {
-	r := &Record{
+func (c *call) record() Record {
+	r := Record{
 		Time: c.start, Service: c.name, Version: c.version, Method: c.env.Method, Allowed: c.allowed, Reason: c.reason,
 		Status: c.status, Bytes: c.written, Duration: time.Since(c.start), RequestID: c.env.ID,
 		TraceID: traceID(wire.First(c.r.Header, "Traceparent")), Client: c.g.clientAddress(c.r), Detail: c.detail,

@@ -119,6 +119,9 @@ func (g *Gateway) clientAddress(r *http.Request) string {
 }
 
 func (g *Gateway) trusted(address string) bool {
+	if len(g.options.TrustedProxies) == 0 {
+		return false
+	}
 	ip, err := netip.ParseAddr(address)
 	if err != nil {
 		return false
