@@ -40,7 +40,7 @@ type Tool struct {
 	args    []arg
 	index   map[string]int
 	open    bool // arguments that are not declared are allowed, and go where argsTo* says
-	input   *schema
+	input   *lateSchema
 	quick   *quickCheck // nil where only input can tell
 	params  []paramHeader
 
@@ -71,6 +71,7 @@ type toolCompiler struct {
 	def      *registry.Tool
 	options  *Options
 	tool     *Tool
+	input    *schema
 	found    []registry.Rejection
 	rejected bool
 	refs     map[string]bool // of the whole service
@@ -86,9 +87,10 @@ func Compile(def *registry.Definition, o Options) (*Service, []registry.Rejectio
 	if err != nil {
 		return s, []registry.Rejection{{Field: "server.config", Message: err.Error()}}
 	}
+	forward := forwarded(o.ForwardHeaders, def.Backend.ForwardHeaders)
 	for i := range def.Tools {
 		c := &toolCompiler{service: def, def: &def.Tools[i], options: &o, refs: refs}
-		c.compile(config)
+		c.compile(config, forward)
 		found = append(found, c.found...)
 		if c.rejected {
 			continue
@@ -123,9 +125,9 @@ func (c *toolCompiler) warn(field string, line int, format string, args ...any) 
 	c.add(field, line, true, format, args...)
 }
 
-func (c *toolCompiler) compile(config *configuration) {
+func (c *toolCompiler) compile(config *configuration, forward []string) {
 	c.tool = &Tool{
-		Name: c.def.Name, service: c.service.Name,
+		Name: c.def.Name, service: c.service.Name, input: new(lateSchema),
 		data: config, secrets: c.options.Secrets, budget: c.options.Budget,
 	}
 	c.schemas()
@@ -135,7 +137,10 @@ func (c *toolCompiler) compile(config *configuration) {
 	c.securities()
 	c.responses()
 	c.entry()
-	c.forwards()
+	c.tool.forward = forward
+	if c.tool.quick == nil && c.input != nil {
+		c.tool.input.compiled.Store(c.input)
+	}
 }
 
 // schemas compiles what arguments must be, and checks that the output schema is one.
@@ -153,18 +158,20 @@ func (c *toolCompiler) schemas() {
 		return
 	}
 	root := input.root
-	c.tool.input = input
+	c.input = input
 	c.tool.open = (root.AdditionalProperties != nil && root.AdditionalProperties != false) || len(root.PatternProperties) > 0 ||
 		root.Ref != nil || len(root.AllOf)+len(root.AnyOf)+len(root.OneOf) > 0
 }
 
-func (c *toolCompiler) forwards() {
-	for _, name := range slices.Concat(c.options.ForwardHeaders, c.service.Backend.ForwardHeaders) {
+// forwarded gives the headers of clients that go to the backend.
+func forwarded(everywhere, here []string) (names []string) {
+	for _, name := range slices.Concat(everywhere, here) {
 		name = http.CanonicalHeaderKey(name)
-		if !slices.Contains(c.tool.forward, name) && !ownHeader(name) {
-			c.tool.forward = append(c.tool.forward, name)
+		if !slices.Contains(names, name) && !ownHeader(name) {
+			names = append(names, name)
 		}
 	}
+	return names
 }
 
 // ownHeader tells the headers that belong to one connection or message, and those by which clients speak to us: they

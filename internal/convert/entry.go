@@ -20,11 +20,15 @@ func (c *toolCompiler) entry() {
 	if d.Description != "" {
 		out = jsontext.AppendString(append(out, `,"description":`...), d.Description)
 	}
-	out = append(append(out, `,"inputSchema":`...), objectSchema(d.InputSchema)...)
+	out = append(out, `,"inputSchema":`...)
+	from := len(out)
+	out = append(out, objectSchema(d.InputSchema)...)
+	to := len(out)
 	out = c.member(out, "outputSchema", c.outputSchema())
 	out = c.member(out, "annotations", d.Annotations)
 	out = c.member(out, "_meta", d.Meta)
-	c.tool.Entry = append(out, '}')
+	out = slices.Clone(append(out, '}')) // growing has left room
+	c.tool.Entry, c.tool.input.raw = out, out[from:to:to]
 }
 
 // member appends an object member; blank and null ones are left out.

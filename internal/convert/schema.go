@@ -197,10 +197,10 @@ func joinSome(list []string) string {
 
 // property gives the schema of one argument, and propertyTypes what types it allows; nil where that is not said.
 func (c *toolCompiler) property(name string) *jsonschema.Schema {
-	if c.tool.input == nil {
+	if c.input == nil {
 		return nil
 	}
-	return c.tool.input.root.Properties[name]
+	return c.input.root.Properties[name]
 }
 
 func (c *toolCompiler) propertyTypes(name string) []string {
