@@ -220,7 +220,6 @@ func (a *answer) begin(p []byte) {
 	if a.chunked && len(held) > 0 {
 		m.head = append(strconv.AppendInt(m.head, int64(len(held)), 16), "\r\n"...)
 		m.b = append(m.b, "\r\n"...)
-		held = m.b[headRoom:]
 	}
 	m.b = slices.Insert(m.b, headRoom, m.head...)
 }

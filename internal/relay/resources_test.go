@@ -221,10 +221,12 @@ func TestSSEClientsOfUnknownSessions(t *testing.T) {
 		t.Errorf("a client too many: got %d", resp.StatusCode)
 	}
 	stream.Body.Close()
-	eventually(t, "the session is gone", func() bool {
-		resp, _ := do(t, "POST", f.URL+endpoint, callBody, nil)
-		return resp.StatusCode == 404
+	eventually(t, "the session is gone and makes room", func() bool {
+		return start(t, t.Context(), "GET", f.URL+"/sse", "", nil).StatusCode == 200
 	})
+	if resp, _ := do(t, "POST", f.URL+endpoint, callBody, nil); resp.StatusCode != 404 {
+		t.Errorf("got %d", resp.StatusCode)
+	}
 }
 
 func TestSSEClientsGetAnAnswerToEveryCall(t *testing.T) {
