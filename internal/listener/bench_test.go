@@ -49,13 +49,9 @@ func TestAllocationsOfRequests(t *testing.T) {
 }
 
 func BenchmarkServe(b *testing.B) {
-	for name, s := range map[string]*served{"ours": serve(b, small), "net-http": serveNetHTTP(b, small)} {
-		b.Run(name, func(b *testing.B) {
-			call := exchanged(b, s)
-			b.ReportAllocs()
-			for b.Loop() {
-				call()
-			}
-		})
+	call := exchanged(b, serve(b, small))
+	b.ReportAllocs()
+	for b.Loop() {
+		call()
 	}
 }
