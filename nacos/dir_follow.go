@@ -12,7 +12,8 @@ import (
 )
 
 // How long a Dir waits before it believes what it sees. Editors write in several steps, and a removal of the whole
-// tree looks like the removal of one file after the other until it is done.
+// tree looks like the removal of one file after the other until it is done. The first four are times during which the
+// follower looked: see lived.
 const (
 	dirQuiet       = 40 * time.Millisecond  // without an event, then edits are taken
 	dirImpatience  = 300 * time.Millisecond // then edits are taken in the midst of events
@@ -52,8 +53,14 @@ type dirFollower struct {
 	dirty  map[dirFile]bool
 	rescan bool
 	took   time.Duration // to look at everything, the last time
-	first  time.Time     // of the events not yet dealt with; zero if there are none
-	last   time.Time
+
+	// lived is how long the follower has been looking, which is what silence is measured by. While the machine gives it no
+	// turn, events wait unseen, and its timer runs out all the same: a wall clock would take that for silence. So no turn
+	// counts for more than the timer's pause.
+	lived time.Duration
+	woke  time.Time     // up to when lived has counted
+	first time.Duration // lived at the first of the events not yet dealt with
+	last  time.Duration // and at the last one
 }
 
 // follow turns events of the file system into changes until the Dir is closed.
@@ -87,21 +94,56 @@ func (d *Dir) follow() {
 		case file := <-d.poke:
 			f.settle([]dirFile{file}, true)
 		case <-timer.C:
+			f.drain(events)
 		}
-		now := time.Now()
-		if now.Sub(lastScan) >= f.pause() {
+		f.wake()
+		if time.Since(lastScan) >= f.pause() {
 			f.rescan = true
 		}
-		if (f.rescan || len(f.dirty) > 0) && (now.Sub(f.last) >= dirQuiet || now.Sub(f.first) >= dirImpatience) {
-			if f.rescan {
-				lastScan = now
+		if (f.rescan || len(f.dirty) > 0) && (f.lived-f.last >= dirQuiet || f.lived-f.first >= dirImpatience) {
+			// Events may also be late: that nothing more has gone has to be seen before a removal is believed.
+			if f.rescan || f.settled() && f.anyGone() {
+				lastScan = time.Now()
 				f.scan()
-				f.took = time.Since(now)
+				f.took = time.Since(lastScan)
 			}
-			settled := now.Sub(f.last) >= dirSettled || now.Sub(f.first) >= dirUnsettled
-			f.settle(slices.Collect(maps.Keys(f.dirty)), settled)
+			f.settle(slices.Collect(maps.Keys(f.dirty)), f.settled())
 		}
 		timer.Reset(f.next(lastScan))
+	}
+}
+
+// wake counts the time since it was called before, but no more than the pause of a follower that gets its turns.
+func (f *dirFollower) wake() {
+	now := time.Now()
+	f.lived += min(now.Sub(f.woke), dirQuiet)
+	f.woke = now
+}
+
+// settled tells whether removals may be believed.
+func (f *dirFollower) settled() bool {
+	return !f.rescan && (f.lived-f.last >= dirSettled || f.lived-f.first >= dirUnsettled)
+}
+
+// anyGone tells whether a file that changed is there no more.
+func (f *dirFollower) anyGone() bool {
+	for file := range f.dirty {
+		if _, ok := f.stat(file); !ok {
+			return true
+		}
+	}
+	return false
+}
+
+// drain takes the events that wait already. The timer may have run out while they did: silence it is not.
+func (f *dirFollower) drain(events <-chan fsnotify.Event) {
+	for {
+		select {
+		case ev := <-events:
+			f.event(ev)
+		default:
+			return
+		}
 	}
 }
 
@@ -124,11 +166,11 @@ func (f *dirFollower) next(lastScan time.Time) time.Duration {
 }
 
 func (f *dirFollower) touch() {
-	now := time.Now()
+	f.wake()
 	if !f.rescan && len(f.dirty) == 0 {
-		f.first = now
+		f.first = f.lived
 	}
-	f.last = now
+	f.last = f.lived
 }
 
 // event notes what has to be looked at.
@@ -205,7 +247,8 @@ func (f *dirFollower) scan() {
 		}
 	}
 	for file := range f.files {
-		if _, ok := found[file]; !ok {
+		if _, ok := found[file]; !ok && !f.dirty[file] {
+			f.touch() // no event told of it, so more may be on the way
 			f.dirty[file] = true
 		}
 	}
