@@ -14,16 +14,12 @@ free_ports() {
 # port_free tells whether nobody listens on a port of this machine.
 port_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# c_compiler sees that there is one, which the race detector needs (Go then says CGO_ENABLED=1 by itself). It is installed through
-# apt where that can be done.
+# c_compiler sees that there is one, which the race detector needs (Go then says CGO_ENABLED=1 by itself).
 c_compiler() {
   [ "$(go env CGO_ENABLED)" != 1 ] || return 0
-  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v gcc >/dev/null; then
-    echo "installing gcc, which the race detector needs (takes a minute)" >&2
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev; } >&2 || true
-  fi
+  command -v gcc >/dev/null || scripts/packages gcc libc6-dev || return 1
   [ "$(go env CGO_ENABLED)" = 1 ] || {
-    echo "the race detector needs a C compiler, and CGO_ENABLED not to be 0: e.g. sudo apt-get install gcc libc6-dev" >&2
+    echo "the race detector needs a C compiler, and CGO_ENABLED not to be 0" >&2
     return 1
   }
 }
