@@ -252,7 +252,7 @@ func (c *Client) Close() error {
 
 // Admin sends an authenticated request to Nacos's HTTP API: method, path below the server's root (e.g.
 // "/nacos/v3/admin/ai/mcp"), query and form (nil: no body). It gives the body of a 2xx answer; other answers
-// are errors, with ErrForbidden, ErrNotFound and ErrUnavailable inside where they apply.
+// are errors, with ErrForbidden, ErrNotFound, ErrConflict, ErrUnavailable and ErrFailed inside where they apply.
 func (c *Client) Admin(ctx context.Context, method, path string, query, form url.Values) ([]byte, error) {
 	return c.admin(ctx, request{method: method, path: path, query: query, form: form})
 }

@@ -200,7 +200,8 @@ func (c *conn) close() {
 }
 
 // request sends one request and gives its answer, which may be a refusal. One that is not answered within timeout loses the
-// connection, the end of ctx does not. The error is ErrUnavailable, and errNotSent where the server has not seen the request.
+// connection, the end of ctx does not. The error is ErrUnavailable: errNotSent where the server has not seen the request,
+// ErrFailed where it answered with a failure.
 func (c *conn) request(ctx context.Context, r rpc_request.IRequest, timeout time.Duration) (rpc_response.IResponse, error) {
 	select {
 	case <-c.lost:
@@ -232,7 +233,7 @@ func (c *conn) request(ctx context.Context, r rpc_request.IRequest, timeout time
 			c.lose(errors.New("server does not know the connection any more"))
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, errNotSent)
 		}
-		return nil, fmt.Errorf("%w: server answered %d: %s", ErrUnavailable, e.GetErrorCode(), e.GetMessage())
+		return nil, fmt.Errorf("%w: server answered %d: %s", ErrFailed, e.GetErrorCode(), e.GetMessage())
 	}
 	c.used.Store(time.Now().UnixNano())
 	return answer, nil

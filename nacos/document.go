@@ -24,7 +24,7 @@ const (
 	codeUnreg     = 301 // the connection is unknown to the server
 )
 
-var errModified = fmt.Errorf("%w: the document is being modified: ask again", ErrUnavailable)
+var errModified = fmt.Errorf("%w: the document is being modified: ask again", ErrFailed)
 
 // validName tells whether Nacos takes a name (ParamUtils.isValid); anything else is answered "illegal characters". It is
 // asked for every row of every list.
@@ -152,7 +152,7 @@ func (c *Client) query(ctx context.Context, key Key) (Document, error) {
 		case codeModified:
 			return Document{}, errModified
 		}
-		return Document{}, fmt.Errorf("%w: %s (code %d)", ErrUnavailable, resp.GetMessage(), resp.GetErrorCode())
+		return Document{}, fmt.Errorf("%w: %s (code %d)", ErrFailed, resp.GetMessage(), resp.GetErrorCode())
 	}
 	q, ok := resp.(*rpc_response.ConfigQueryResponse)
 	if !ok {
@@ -217,7 +217,7 @@ func (c *Client) publish(ctx context.Context, doc Document, expect string) error
 			}
 			return ErrConflict
 		default:
-			return fmt.Errorf("%w: %s (code %d)", ErrUnavailable, resp.GetMessage(), resp.GetErrorCode())
+			return fmt.Errorf("%w: %s (code %d)", ErrFailed, resp.GetMessage(), resp.GetErrorCode())
 		}
 	}
 }
@@ -250,7 +250,7 @@ func (c *Client) Remove(ctx context.Context, key Key) error {
 	case err != nil:
 		return fmt.Errorf("remove %s: %w", key, err)
 	case !resp.IsSuccess():
-		return fmt.Errorf("remove %s: %w: %s (code %d)", key, ErrUnavailable, resp.GetMessage(), resp.GetErrorCode())
+		return fmt.Errorf("remove %s: %w: %s (code %d)", key, ErrFailed, resp.GetMessage(), resp.GetErrorCode())
 	}
 	c.writes.note(key, "")
 	return nil

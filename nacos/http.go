@@ -77,6 +77,10 @@ func (e *statusError) Unwrap() error {
 		return ErrForbidden
 	case http.StatusNotFound:
 		return ErrNotFound
+	case http.StatusConflict:
+		return ErrConflict
+	case http.StatusInternalServerError:
+		return ErrFailed
 	case http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout, http.StatusTooManyRequests:
 		return ErrUnavailable
 	}

@@ -54,8 +54,10 @@ func (c *Client) list(ctx context.Context, group string) (entries []Entry, compl
 		Message string
 		Data    *page
 	}
-	if err := json.Unmarshal(body, &answer); err != nil || answer.Code != 0 || answer.Data == nil {
-		return nil, false, fmt.Errorf("%w: unexpected answer to a list: code %d %s", ErrUnavailable, answer.Code, answer.Message)
+	if err := json.Unmarshal(body, &answer); err == nil && answer.Code != 0 {
+		return nil, false, fmt.Errorf("%w: %s (code %d)", ErrFailed, answer.Message, answer.Code)
+	} else if err != nil || answer.Data == nil {
+		return nil, false, fmt.Errorf("%w: unexpected answer to a list", ErrUnavailable)
 	}
 	entries, complete = answer.Data.entries(group)
 	return entries, complete, nil

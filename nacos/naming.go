@@ -299,7 +299,7 @@ func (n *naming) subscribe(ref ServiceRef, on bool) (sdkmodel.Service, error) {
 	}
 	s, ok := resp.(*rpc_response.SubscribeServiceResponse)
 	if !ok || !resp.IsSuccess() {
-		return sdkmodel.Service{}, fmt.Errorf("%w: %s (code %d)", ErrUnavailable, resp.GetMessage(), resp.GetErrorCode())
+		return sdkmodel.Service{}, fmt.Errorf("%w: %s (code %d)", ErrFailed, resp.GetMessage(), resp.GetErrorCode())
 	}
 	return s.ServiceInfo, nil
 }

@@ -81,7 +81,7 @@ func (n *naming) register(ctx context.Context, ref ServiceRef, in Instance, what
 	case err != nil:
 		return err
 	case !resp.IsSuccess():
-		return fmt.Errorf("%w: %s (code %d)", ErrUnavailable, resp.GetMessage(), resp.GetErrorCode())
+		return fmt.Errorf("%w: %s (code %d)", ErrFailed, resp.GetMessage(), resp.GetErrorCode())
 	}
 	return nil
 }

@@ -57,6 +57,15 @@ var (
 	ErrInvalid     = errors.New("invalid name or content")
 )
 
+// ErrFailed is ErrUnavailable for everything, as the same may work a moment later: Nacos answered, but with a failure of
+// its own (of its database, say). A write that it ends may have been carried out.
+var ErrFailed error = failed{}
+
+type failed struct{}
+
+func (failed) Error() string        { return "Nacos answered, but failed" }
+func (failed) Is(target error) bool { return target == ErrUnavailable }
+
 // WatchConfig says what a Watch follows and whom it tells.
 type WatchConfig struct {
 	// Groups are followed whole: their documents are discovered by listing.

@@ -238,7 +238,7 @@ func (c *Client) listen(ctx context.Context, group string, contexts []sdkmodel.C
 		return r
 	})
 	if err == nil && !resp.IsSuccess() {
-		err = fmt.Errorf("%w: %s (code %d)", ErrUnavailable, resp.GetMessage(), resp.GetErrorCode())
+		err = fmt.Errorf("%w: %s (code %d)", ErrFailed, resp.GetMessage(), resp.GetErrorCode())
 	}
 	if err != nil {
 		if missingRight(err) {

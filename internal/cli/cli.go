@@ -29,7 +29,7 @@ const (
 	exitUsage       = 2 // the command line or the boot configuration is wrong
 	exitNotFound    = 3 // what was named does not exist
 	exitConflict    = 4 // somebody else changed the document meanwhile
-	exitUnavailable = 5 // the source cannot be reached or does not permit it
+	exitUnavailable = 5 // the source cannot be reached, failed, or does not permit it
 )
 
 // Execute runs the command line of this process and gives its exit code. The first SIGINT or SIGTERM ends what runs in
@@ -89,12 +89,46 @@ func (p *program) execute(ctx context.Context, args []string) int {
 	return exitCode(err)
 }
 
-// wayOut says what to look at where the source did not answer or let nobody in; other errors say it themselves.
+// doubtful is a write that Nacos answered with a failure of its own: it may have been carried out.
+type doubtful struct {
+	error
+	way string // what to do
+}
+
+func (d doubtful) Unwrap() error { return d.error }
+
+// doubt has the error of a write say what to do, where Nacos failed.
+func doubt(err error, format string, args ...any) error {
+	if !errors.Is(err, nacos.ErrFailed) {
+		return err
+	}
+	return doubtful{err, fmt.Sprintf(format, args...)}
+}
+
+// again is what to do about most writes in doubt.
+const again = "The change may have been made: run the command again, it writes only what is missing."
+
+// doubtKey is for writes with a key that is shown once they are made, and that is lost if one in doubt was made.
+func doubtKey(err error, consumer, id string) error {
+	var d doubtful
+	if !errors.As(err, &d) {
+		return err // nothing was written
+	}
+	return doubt(err, "consumers show %s tells whether the key %s is stored, which nobody has seen then: consumers keys add %s makes another one, "+
+		"and consumers keys revoke %s %s removes it. If it is not stored, run the command again.", consumer, id, consumer, consumer, id)
+}
+
+// wayOut says what to look at where the source did not answer, failed or let nobody in; other errors say it themselves.
 func wayOut(err error) string {
 	var c coded
+	var d doubtful
 	switch {
 	case errors.As(err, &c):
 		return ""
+	case errors.As(err, &d):
+		return failedItself + " " + d.way
+	case errors.Is(err, nacos.ErrFailed):
+		return failedItself + " Run the command again."
 	case errors.Is(err, nacos.ErrLogin):
 		return "Check nacos.username (--nacos-username, NMP_NACOS_USERNAME) and nacos.password (NMP_NACOS_PASSWORD)."
 	case errors.Is(err, nacos.ErrUnavailable):
@@ -102,6 +136,8 @@ func wayOut(err error) string {
 	}
 	return ""
 }
+
+const failedItself = "Nacos answered, but failed; its own log says why."
 
 func exitCode(err error) int {
 	var c coded
@@ -135,7 +171,7 @@ With -o json every command prints one JSON object. Those that write say what bec
 "documents" ({document, action, md5, warnings}), and a new key under "key"; lists are under the name of what they list.
 
 Exit codes: 0 done; 1 failed, or check found rejections; 2 wrong usage or boot configuration; 3 not found; 4 somebody
-else changed the document meanwhile; 5 the source cannot be reached or does not permit it.`,
+else changed the document meanwhile; 5 the source cannot be reached, failed, or does not permit it.`,
 		Example: `  nacos-mcp-proxy serve --source dir --dir-path ./registry
   nacos-mcp-proxy check ./registry
   nacos-mcp-proxy services publish petstore.yaml

@@ -645,3 +645,70 @@ func TestNewKeysDiffer(t *testing.T) {
 		seen[key] = true
 	}
 }
+
+// failing is a source in whose place Nacos answers writes, and what is named, with a failure of its own.
+type failing struct {
+	source
+	also string // get or list
+}
+
+func (f failing) failed(what string) error {
+	return fmt.Errorf("%s: %w: SQL state [40XL1] (code 500)", what, nacos.ErrFailed)
+}
+
+func (f failing) Publish(context.Context, nacos.Document, string) error { return f.failed("publish") }
+func (f failing) Remove(context.Context, nacos.Key) error               { return f.failed("remove") }
+func (f failing) Get(ctx context.Context, key nacos.Key) (nacos.Document, error) {
+	if f.also == "get" {
+		return nacos.Document{}, f.failed("get")
+	}
+	return f.source.Get(ctx, key)
+}
+
+func (f failing) List(ctx context.Context, group string) ([]nacos.Entry, error) {
+	if f.also == "list" {
+		return nil, f.failed("list")
+	}
+	return f.source.List(ctx, group)
+}
+
+// Nobody is sent to look whether Nacos runs where it answered, and what a write leaves in doubt is said. Seen red, all, with
+// a failure taken for silence; "before a key is stored" with what to do about a key said of every error.
+func TestNacosAnswersButFails(t *testing.T) {
+	const failed = "Nacos answered, but failed; its own log says why. "
+	const again = failed + "The change may have been made: run the command again, it writes only what is missing.\n"
+	key := func(id string) string {
+		return failed + "consumers show NAME tells whether the key " + id + " is stored, which nobody has seen then: consumers keys add NAME makes another one, " +
+			"and consumers keys revoke NAME " + id + " removes it. If it is not stored, run the command again.\n"
+	}
+	for name, test := range map[string]struct {
+		args string
+		also string
+		want string
+	}{
+		"an edit":                {"grants allow p --consumer alice", "", again},
+		"a removal":              {"consumers delete alice", "", failed + "proxy-consumers/alice.yaml may have been removed: run the command again, it says so then.\n"},
+		"the first key":          {"consumers create bob", "", strings.ReplaceAll(key("bob-1"), "NAME", "bob")},
+		"a key on the way":       {"grants allow p --consumer bob --create", "", strings.ReplaceAll(key("bob-1"), "NAME", "bob")},
+		"no key":                 {"consumers create bob --no-key", "", again},
+		"another key":            {"consumers keys add alice --id laptop", "", strings.ReplaceAll(key("laptop"), "NAME", "alice")},
+		"reading":                {"consumers show alice", "get", failed + "Run the command again.\n"},
+		"before a key is stored": {"consumers create bob", "list", failed + "Run the command again.\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newShell(t)
+			s.must("consumers", "create", "alice", "--key-id", "one")
+			s.open = func(ctx context.Context, cfg config.Config, log *slog.Logger) (*documents, error) {
+				d, err := openSources(ctx, cfg, log)
+				if err == nil {
+					d.access = failing{d.access, test.also}
+				}
+				return d, err
+			}
+			s.fails(exitUnavailable, "SQL state [40XL1] (code 500)\n"+test.want, strings.Fields(test.args)...)
+			if strings.Contains(s.out+s.err, "nmp_") {
+				t.Errorf("a key is shown that may not be stored:\n%s%s", s.out, s.err)
+			}
+		})
+	}
+}

@@ -98,6 +98,9 @@ func (p *program) createConsumer(ctx context.Context, d *documents, c newConsume
 		return outcome{}, err
 	}
 	w, err := p.write(ctx, d, unlessChanged{before: doc, after: after})
+	if err != nil && withKey {
+		err = doubtKey(err, c.name, c.keyID)
+	}
 	if err != nil {
 		return outcome{}, err
 	}
@@ -390,7 +393,7 @@ func (p *program) keysAdd() *cobra.Command {
 				return nil
 			})
 			if err != nil {
-				return err
+				return doubtKey(err, args[0], id)
 			}
 			out.KeyID = id
 			p.showKey(&out, key)

@@ -85,7 +85,7 @@ func (p *program) put(ctx context.Context, d *documents, e unlessChanged, warnin
 		return w, p.conflict(ctx, d, e)
 	}
 	if err != nil {
-		return w, err
+		return w, doubt(err, again)
 	}
 	w.MD5 = md5Of(e.after)
 	return w, nil
@@ -126,7 +126,7 @@ func (p *program) remove(ctx context.Context, d *documents, doc nacos.Document) 
 		return w, nil
 	}
 	if err := d.of(doc.Key.Group).Remove(ctx, doc.Key); err != nil {
-		return w, err
+		return w, doubt(err, "%s may have been removed: run the command again, it says so then.", doc.Key)
 	}
 	return w, nil
 }
