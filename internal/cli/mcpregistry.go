@@ -97,16 +97,21 @@ func postRegistry(ctx context.Context, api adminAPI, namespace string, im *impor
 	_, err = api.Admin(ctx, http.MethodGet, mcpPath, named, nil)
 	switch {
 	case errors.Is(err, nacos.ErrNotFound):
-		if _, err := api.Admin(ctx, http.MethodPost, mcpPath, nil, form); err != nil {
-			return "", fmt.Errorf("publish %s: %w", im.name, err)
+		_, err := api.Admin(ctx, http.MethodPost, mcpPath, nil, form)
+		if err == nil {
+			return "created", nil
 		}
-		return "created", nil
+		// Nacos looks an entry up by its spec and refuses to create one that has a manifest: a publish that failed between
+		// the two leaves what is neither there nor absent. An update writes what is missing.
+		if !errors.Is(err, nacos.ErrConflict) {
+			return "", fmt.Errorf("publish %s: %w", im.name, doubt(err, again))
+		}
 	case err != nil:
 		return "", fmt.Errorf("look %s up in the Nacos MCP registry: %w", im.name, err)
 	}
 	form.Set("latest", "true")
 	if _, err := api.Admin(ctx, http.MethodPut, mcpPath, nil, form); err != nil {
-		return "", fmt.Errorf("publish %s: %w", im.name, err)
+		return "", fmt.Errorf("publish %s: %w", im.name, doubt(err, again))
 	}
 	return "updated", nil
 }
@@ -246,7 +251,7 @@ func (p *program) removeEndpoints(ctx context.Context, api adminAPI, service url
 		one.Set("ephemeral", "false")
 		at := net.JoinHostPort(e.IP, strconv.Itoa(e.Port))
 		if _, err := api.Admin(ctx, http.MethodDelete, instancePath, one, nil); err != nil {
-			return fmt.Errorf("take the former address %s out of %s/%s, which is called too as long as it is there: %w", at, endpointGroup, service.Get("serviceName"), err)
+			return fmt.Errorf("take the former address %s out of %s/%s, which is called too as long as it is there: %w", at, endpointGroup, service.Get("serviceName"), doubt(err, again))
 		}
 		p.say("The former address %s is not called any more.", at)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/openapi"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
@@ -268,4 +269,27 @@ func TestPublishRegistryReportsWhatNacosSays(t *testing.T) {
 	s.fails(exitUnavailable, "look books up", "services", "publish", "--openapi", books(t), "--name", "books", "--registry")
 	s.put("proxy-services/books.yaml", service)
 	s.fails(exitFailed, "has the same name and would be served instead", "services", "publish", "--openapi", books(t), "--name", "books", "--registry")
+}
+
+// halfWay is a Nacos whose entry has a manifest and no spec.
+type halfWay struct{ asked []string }
+
+func (h *halfWay) Admin(_ context.Context, method, path string, _, form url.Values) ([]byte, error) {
+	h.asked = append(h.asked, strings.TrimSpace(method+" "+form.Get("latest")))
+	switch method {
+	case http.MethodGet:
+		return nil, fmt.Errorf("GET: %w", nacos.ErrNotFound)
+	case http.MethodPost:
+		return nil, fmt.Errorf("POST: %w", nacos.ErrConflict)
+	}
+	return nil, nil
+}
+
+// TestPublishRegistryRepairsWhatFailedHalfWay is the same on the real Nacos. Seen red with the conflict handed on.
+func TestPublishRegistryUpdatesWhatItCannotCreate(t *testing.T) {
+	h := &halfWay{}
+	action, err := postRegistry(t.Context(), h, "public", &importing{name: "books", version: "1.0.0"}, &openapi.RegistryResult{})
+	if diff := cmp.Diff([]string{"GET", "POST", "PUT true"}, h.asked); action != "updated" || err != nil || diff != "" {
+		t.Errorf("%q %v, asked (-want +got):\n%s", action, err, diff)
+	}
 }
