@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -233,12 +234,14 @@ func typeOf(dataID string) string {
 	return "text"
 }
 
-// Remove deletes a document. Nacos has no compare-and-set for that.
+// Remove deletes a document. Nacos has no compare-and-set for that, and does not say whether there was one.
 func (c *Client) Remove(ctx context.Context, key Key) error {
-	if _, err := c.Get(ctx, key); err != nil {
-		if errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalid) {
-			return fmt.Errorf("remove %s: %w", key, err)
-		}
+	if err := key.check(); err != nil {
+		return fmt.Errorf("remove %s: %w", key, err)
+	}
+	absent, certain := c.absent(ctx, key)
+	if absent && certain {
+		return fmt.Errorf("remove %s: %w", key, ErrNotFound)
 	}
 	tenant := c.tenant(ctx)
 	resp, err := c.call(ctx, key.Group, func() rpc_request.IRequest {
@@ -253,7 +256,32 @@ func (c *Client) Remove(ctx context.Context, key Key) error {
 		return fmt.Errorf("remove %s: %w: %s (code %d)", key, ErrFailed, resp.GetMessage(), resp.GetErrorCode())
 	}
 	c.writes.note(key, "")
+	if absent {
+		return fmt.Errorf("remove %s: %w", key, ErrNotFound)
+	}
 	return nil
+}
+
+// absent tells whether there is no such document, and whether that is certain. Queries are answered from a copy that lags
+// behind the database, so one that finds nothing proves nothing; lists are answered from the database. Who may not list,
+// or gets no answer, asks again for as long as the copy may lag.
+func (c *Client) absent(ctx context.Context, key Key) (absent, certain bool) {
+	_, err := c.Get(ctx, key)
+	if !errors.Is(err, ErrNotFound) {
+		return false, true // there, or unknown: then the removal itself meets what is wrong
+	}
+	listing, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	entries, _, err := c.list(listing, key.Group, key.DataID)
+	if err == nil {
+		return !slices.ContainsFunc(entries, func(e Entry) bool { return e.Key == key }), true // a database may ignore case
+	}
+	for end := time.Now().Add(ownWriteLag); time.Now().Before(end) && ctx.Err() == nil; sleep(ctx, 50*time.Millisecond) {
+		if _, err := c.query(ctx, key); !errors.Is(err, ErrNotFound) {
+			return false, true
+		}
+	}
+	return true, false
 }
 
 // resource is the permission that covers a group, as Nacos's console wants it written.

@@ -19,7 +19,7 @@ func (c *Client) List(ctx context.Context, group string) ([]Entry, error) {
 	if err := (Key{Group: group, DataID: "x"}).check(); err != nil {
 		return nil, fmt.Errorf("list %s: %w", group, err)
 	}
-	entries, complete, err := c.list(ctx, group)
+	entries, complete, err := c.list(ctx, group, "")
 	switch {
 	case errors.Is(err, ErrForbidden):
 		return nil, fmt.Errorf("list %s: %w: %s", group, err, c.listPermission(group))
@@ -31,20 +31,21 @@ func (c *Client) List(ctx context.Context, group string) ([]Entry, error) {
 	return entries, nil
 }
 
-// list also tells whether nothing was left out.
-func (c *Client) list(ctx context.Context, group string) (entries []Entry, complete bool, err error) {
+// list also tells whether nothing was left out. With a data id it lists that document alone, if there is one.
+func (c *Client) list(ctx context.Context, group, dataID string) (entries []Entry, complete bool, err error) {
 	if c.old(ctx) {
-		if entries, complete, err = c.listV1(ctx, group); !missing(err) {
+		if entries, complete, err = c.listV1(ctx, group, dataID); !missing(err) {
 			return entries, complete, err
 		}
 	}
+	search, pattern := searchFor(dataID)
 	// configTags must stay out: a blank one joins another table.
 	body, err := c.admin(ctx, request{method: http.MethodGet, path: "/nacos/v3/admin/cs/config/list", group: group, query: url.Values{
-		"search": {"blur"}, "groupName": {group}, "dataId": {"*"}, "namespaceId": {c.cfg.Namespace},
+		"search": {search}, "groupName": {group}, "dataId": {pattern}, "namespaceId": {c.cfg.Namespace},
 		"pageNo": {"1"}, "pageSize": {strconv.Itoa(pageSize)},
 	}})
 	if missing(err) {
-		return c.listV1(ctx, group)
+		return c.listV1(ctx, group, dataID)
 	}
 	if err != nil {
 		return nil, false, err
@@ -64,13 +65,14 @@ func (c *Client) list(ctx context.Context, group string) (entries []Entry, compl
 }
 
 // listV1 is the API of 2.x, which 3.x answers with 410. There the public namespace is the blank one.
-func (c *Client) listV1(ctx context.Context, group string) ([]Entry, bool, error) {
+func (c *Client) listV1(ctx context.Context, group, dataID string) ([]Entry, bool, error) {
 	tenant := c.cfg.Namespace
 	if tenant == PublicNamespace {
 		tenant = ""
 	}
+	search, pattern := searchFor(dataID)
 	body, err := c.admin(ctx, request{method: http.MethodGet, path: "/nacos/v1/cs/configs", group: group, query: url.Values{
-		"search": {"blur"}, "group": {group}, "dataId": {"*"}, "tenant": {tenant},
+		"search": {search}, "group": {group}, "dataId": {pattern}, "tenant": {tenant},
 		"pageNo": {"1"}, "pageSize": {strconv.Itoa(pageSize)},
 	}})
 	if err != nil {
@@ -82,6 +84,14 @@ func (c *Client) listV1(ctx context.Context, group string) ([]Entry, bool, error
 	}
 	entries, complete := answer.entries(group)
 	return entries, complete, nil
+}
+
+// searchFor gives the kind of search, and what it looks for, that finds a data id or, if there is none, all.
+func searchFor(dataID string) (search, pattern string) {
+	if dataID == "" {
+		return "blur", "*"
+	}
+	return "accurate", dataID
 }
 
 type page struct {

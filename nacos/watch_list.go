@@ -62,7 +62,7 @@ func (w *watch) listGroup(group string) {
 	w.mu.Unlock()
 	ctx, cancel := context.WithTimeout(w.ctx, timeout)
 	defer cancel()
-	entries, complete, err := w.c.list(ctx, group)
+	entries, complete, err := w.c.list(ctx, group, "")
 	took := time.Since(began)
 	if w.ctx.Err() != nil {
 		return
