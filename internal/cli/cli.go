@@ -35,8 +35,14 @@ const (
 // Execute runs the command line of this process and gives its exit code. The first SIGINT or SIGTERM ends what runs in
 // good order, the second one at once.
 func Execute(version string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the next signal then does what signals do
+	ctx, end := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		<-signals
+		signal.Stop(signals) // the next one then does what signals do: before anything shows that the first one came
+		end()
+	}()
 	p := &program{version: versionOf(version), in: os.Stdin, out: os.Stdout, err: os.Stderr, now: time.Now, open: openSources}
 	return p.execute(ctx, os.Args[1:])
 }
