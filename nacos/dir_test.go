@@ -358,9 +358,11 @@ func TestDirGoneIsAnOutageAndDeletesNothing(t *testing.T) {
 	}
 	m.waitSynced(t)
 
+	began := time.Now()
 	if err := os.RemoveAll(root); err != nil { // file by file
 		t.Fatal(err)
 	}
+	took := time.Since(began)
 	waitFor(t, "disconnected", func() bool { return !d.Status().Connected })
 	if problems := d.Status().Problems; len(problems) != 1 || !strings.Contains(problems[0], "does not exist (create it with mkdir -p, or mend dir.path)") {
 		t.Errorf("problems: %q", problems)
@@ -380,10 +382,14 @@ func TestDirGoneIsAnOutageAndDeletesNothing(t *testing.T) {
 		t.Error("an empty directory counts as a source")
 	}
 	m.mu.Lock()
-	if len(m.docs) != 50 || len(m.deleted) > 0 {
-		t.Errorf("%d documents left, %d deleted", len(m.docs), len(m.deleted))
-	}
+	left, deleted := len(m.docs), len(m.deleted)
 	m.mu.Unlock()
+	switch {
+	case deleted > 0 && took > dirSettled/2: // a pause within it is believed: see dirSettled
+		t.Skipf("the machine is too busy: it took %s to remove 50 files", took)
+	case left != 50 || deleted > 0:
+		t.Errorf("%d documents left, %d deleted, removed in %s", left, deleted, took)
+	}
 
 	putFile(t, root, "config/a/1", "back")
 	m.want(t, map[string]string{"a/1": "back"})
