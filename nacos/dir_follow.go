@@ -78,10 +78,11 @@ func (d *Dir) follow() {
 	began := time.Now()
 	f.scan()
 	f.took = time.Since(began)
-	f.settle(slices.Collect(maps.Keys(f.dirty)), true)
-	timer := time.NewTimer(f.pause())
-	defer timer.Stop()
+	f.touch()
+	f.settle(slices.Collect(maps.Keys(f.dirty)), false) // a file that has gone since may be on its way back
 	lastScan := time.Now()
+	timer := time.NewTimer(f.next(lastScan))
+	defer timer.Stop()
 	for {
 		select {
 		case <-d.stop:
@@ -253,6 +254,11 @@ func (f *dirFollower) scan() {
 		}
 	}
 	if !was {
+		for file, sig := range f.files {
+			if _, ok := found[file]; !ok {
+				found[file] = sig // not come back yet, perhaps: dirty, like every removal
+			}
+		}
 		f.files = found
 		f.scanned = true
 		f.markAll()
