@@ -27,12 +27,13 @@ var allowed = map[string][]string{
 	"internal/openapi":          {"internal/jsontext", "internal/registry"},
 	"internal/config":           {"internal/registry", "internal/spelling"},
 	"internal/store":            {"nacos"},
-	"internal/upstream":         {"internal/registry", "nacos"},
+	"internal/upstream":         {"internal/httphead", "internal/registry", "nacos"},
 	"internal/relay":            {"internal/registry", "internal/session", "internal/upstream", "internal/wire"},
 	"internal/catalog":          {"internal/access", "internal/convert", "internal/registry", "internal/upstream", "nacos"},
 	"internal/gateway": {"internal/access", "internal/catalog", "internal/convert", "internal/jsontext", "internal/registry", "internal/relay",
 		"internal/session", "internal/upstream", "internal/wire"},
-	"internal/listener": {},
+	"internal/httphead": {},
+	"internal/listener": {"internal/httphead"},
 	"internal/admin":    {"internal/catalog"},
 	"internal/app": {"internal/access", "internal/admin", "internal/catalog", "internal/config", "internal/convert",
 		"internal/gateway", "internal/listener", "internal/registry", "internal/relay", "internal/session", "internal/store", "internal/upstream",
@@ -42,7 +43,7 @@ var allowed = map[string][]string{
 }
 
 // pure packages do no I/O: they may not reach the network, files or processes on their own account.
-var pure = []string{"internal/registry", "internal/access", "internal/convert", "internal/convert/template", "internal/session", "internal/spelling", "internal/jsontext"}
+var pure = []string{"internal/registry", "internal/access", "internal/convert", "internal/convert/template", "internal/session", "internal/spelling", "internal/jsontext", "internal/httphead"}
 
 var impure = []string{"net", "os", "os/exec", "syscall"}
 

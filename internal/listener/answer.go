@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/httphead"
 )
 
 const (
@@ -61,7 +63,7 @@ func (a *answer) WriteHeader(status int) {
 	}
 	a.status = status
 	if v := a.header["Content-Length"]; len(v) > 0 {
-		n, ok := decimal(v[0])
+		n, ok := httphead.Decimal(v[0])
 		if ok && bodyAllowed(status) {
 			a.declared = n
 		} else {

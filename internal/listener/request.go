@@ -3,11 +3,12 @@ package listener
 import (
 	"bytes"
 	"net/http"
-	"net/textproto"
 	"net/url"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/httphead"
 )
 
 // verdict is what the bytes that have come are.
@@ -98,7 +99,7 @@ func (h *head) fields(text string, header http.Header) bool {
 	hosts, lengths := 0, 0
 	for text != "" {
 		i := strings.IndexByte(text, '\n') + 1
-		name, value, ok := field(text[:i])
+		name, value, ok := httphead.Field(text[:i])
 		if !ok {
 			return false
 		}
@@ -110,7 +111,7 @@ func (h *head) fields(text string, header http.Header) bool {
 			continue // not in the header: net/http's server takes it out, too
 		case "Content-Length":
 			lengths++
-			if h.length, ok = decimal(value); !ok || h.length > maxBody {
+			if h.length, ok = httphead.Decimal(value); !ok || h.length > maxBody {
 				return false
 			}
 		case "Connection":
@@ -137,40 +138,6 @@ func (h *head) fields(text string, header http.Header) bool {
 	return hosts == 1 && h.host != "" && httpguts.ValidHostHeader(h.host) && lengths <= 1 && (h.length == 0 || h.method == http.MethodPost)
 }
 
-// field reads one line. The name comes in its canonical form.
-func field(line string) (name, value string, ok bool) {
-	line, ok = strings.CutSuffix(line, "\r\n")
-	if !ok {
-		return "", "", false
-	}
-	name, value, ok = strings.Cut(line, ":")
-	if !ok || name == "" {
-		return "", "", false
-	}
-	for i := range len(name) {
-		if !isTokenByte[name[i]] {
-			return "", "", false
-		}
-	}
-	for value != "" && isBlank(value[0]) {
-		value = value[1:]
-	}
-	for value != "" && isBlank(value[len(value)-1]) {
-		value = value[:len(value)-1]
-	}
-	for i := range len(value) {
-		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
-			return "", "", false
-		}
-	}
-	return canonical(name), value, true
-}
-
-func isBlank(c byte) bool { return c == ' ' || c == '\t' }
-
-// isTokenByte: RFC 9110, 5.6.2.
-var isTokenByte = setOf("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~")
-
 // isPathByte and isQueryByte are what stands for itself in url.URL's Path and RawQuery.
 var (
 	isPathByte  = setOf("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/@")
@@ -182,53 +149,6 @@ func setOf(s string) (set [256]bool) {
 		set[s[i]] = true
 	}
 	return set
-}
-
-// canonical is textproto.CanonicalMIMEHeaderKey, which knows the common names and makes a string of every other one that
-// is not canonical. Many clients write all names in lower case.
-func canonical(name string) string {
-	if len(name) <= 32 {
-		var lower [32]byte
-		for i := range len(name) {
-			c := name[i]
-			if 'A' <= c && c <= 'Z' {
-				c += 'a' - 'A'
-			}
-			lower[i] = c
-		}
-		if known, ok := names[string(lower[:len(name)])]; ok {
-			return known
-		}
-	}
-	return textproto.CanonicalMIMEHeaderKey(name)
-}
-
-// names are those that MCP clients send and textproto does not know, by their lower case.
-var names = func() map[string]string {
-	m := map[string]string{}
-	for _, name := range []string{
-		"Mcp-Session-Id", "Mcp-Protocol-Version", "Mcp-Method", "Mcp-Name", "Last-Event-Id", "X-Api-Key", "Traceparent",
-		"Tracestate", "Baggage", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-Dest", "X-Request-Id", "X-Forwarded-For",
-		"Content-Type", "Content-Length", "Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Connection", "Host",
-		"User-Agent", "Origin", "Referer", "Cache-Control",
-	} {
-		m[strings.ToLower(name)] = name
-	}
-	return m
-}()
-
-// decimal reads a length.
-func decimal(s string) (n int64, ok bool) {
-	if s == "" || len(s) > 10 {
-		return 0, false
-	}
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return 0, false
-		}
-		n = n*10 + int64(s[i]-'0')
-	}
-	return n, true
 }
 
 // isPlainTarget: a path, with a query or without, in which no byte stands for another.

@@ -5,8 +5,9 @@ package upstream
 import (
 	"bytes"
 	"net/http"
-	"net/textproto"
 	"strings"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/httphead"
 )
 
 // readHead reads the head of an answer as nearly every backend sends it: HTTP/1.1, whole, CRLF, one Content-Length and
@@ -37,7 +38,7 @@ func readHead(b []byte, k *exchange, lent http.Header) int {
 	length := int64(-1)
 	for rest := head[first : n-2]; rest != ""; {
 		i := strings.IndexByte(rest, '\n') + 1
-		name, value, ok := field(rest[:i])
+		name, value, ok := httphead.Field(rest[:i])
 		if !ok {
 			return 0
 		}
@@ -49,7 +50,7 @@ func readHead(b []byte, k *exchange, lent http.Header) int {
 			if length >= 0 {
 				return 0
 			}
-			if length, ok = decimal(value); !ok {
+			if length, ok = httphead.Decimal(value); !ok {
 				return 0
 			}
 		}
@@ -90,82 +91,4 @@ func statusOf(line []byte) (int, bool) {
 		}
 	}
 	return status, status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
-}
-
-// field reads "Name: value\r\n". The name comes in its canonical form.
-func field(line string) (name, value string, ok bool) {
-	line, ok = strings.CutSuffix(line, "\r\n")
-	if !ok {
-		return "", "", false
-	}
-	name, value, ok = strings.Cut(line, ":")
-	if !ok || name == "" {
-		return "", "", false
-	}
-	canonical, upper := true, true // words begin with capitals
-	for i := range len(name) {
-		c := name[i]
-		if !isTokenByte[c] {
-			return "", "", false
-		}
-		canonical = canonical && !(upper && c >= 'a' && c <= 'z' || !upper && c >= 'A' && c <= 'Z')
-		upper = c == '-'
-	}
-	if !canonical {
-		name = textproto.CanonicalMIMEHeaderKey(name)
-	}
-	for value != "" && isBlank(value[0]) {
-		value = value[1:]
-	}
-	for value != "" && isBlank(value[len(value)-1]) {
-		value = value[:len(value)-1]
-	}
-	if !isFieldValue(value) {
-		return "", "", false
-	}
-	return name, value, true
-}
-
-func isBlank(c byte) bool { return c == ' ' || c == '\t' }
-
-// isTokenByte: RFC 9110, 5.6.2.
-var isTokenByte = func() (set [256]bool) {
-	for c := range set {
-		set[c] = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c < 0x80 && c > ' ' && strings.IndexByte("!#$%&'*+-.^_`|~", byte(c)) >= 0
-	}
-	return set
-}()
-
-// isToken tells what can be a field's name.
-func isToken(name string) bool {
-	for i := range len(name) {
-		if !isTokenByte[name[i]] {
-			return false
-		}
-	}
-	return name != ""
-}
-
-// isFieldValue tells what can be a field's value: RFC 9110, 5.5, and what net/http takes and sends.
-func isFieldValue(v string) bool {
-	for i := range len(v) {
-		if c := v[i]; c < ' ' && c != '\t' || c == 0x7f {
-			return false
-		}
-	}
-	return true
-}
-
-// decimal reads a length.
-func decimal(s string) (n int64, ok bool) {
-	if s == "" || len(s) > 18 {
-		return 0, false
-	}
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return 0, false
-		}
-		n = n*10 + int64(s[i]-'0')
-	}
-	return n, true
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/httphead"
 )
 
 // headView is what is read from a head.
@@ -53,10 +55,10 @@ func againstStandard(t *testing.T, b []byte) (taken bool) {
 func TestFieldsAsTheStandardLibraryTakesThem(t *testing.T) {
 	for c := range 256 {
 		for _, text := range []string{string([]byte{byte(c)}), string([]byte{'a', byte(c), 'b'}), ""} {
-			if got, want := isToken(text), httpguts.ValidHeaderFieldName(text); got != want {
+			if got, want := httphead.IsToken(text), httpguts.ValidHeaderFieldName(text); got != want {
 				t.Errorf("%q is a name: %v, for net/http %v", text, got, want)
 			}
-			if got, want := isFieldValue(text), httpguts.ValidHeaderFieldValue(text); got != want {
+			if got, want := httphead.IsValue(text), httpguts.ValidHeaderFieldValue(text); got != want {
 				t.Errorf("%q is a value: %v, for net/http %v", text, got, want)
 			}
 		}

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/httphead"
 )
 
 // maxPlainBody is what the kernel's buffers take without the backend reading, so that an early answer needs no second
@@ -377,11 +379,11 @@ func (m *message) appendTo(b []byte) ([]byte, bool) {
 		if isFraming(name) {
 			continue
 		}
-		if !isToken(name) {
+		if !httphead.IsToken(name) {
 			return b, false
 		}
 		for _, v := range values {
-			if !isFieldValue(v) {
+			if !httphead.IsValue(v) {
 				return b, false
 			}
 			if v == "" && name == "User-Agent" {
