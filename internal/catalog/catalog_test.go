@@ -45,6 +45,9 @@ func newWorld(t testing.TB, services int, initial ...nacos.Change) *world {
 		OnKeep: func(changed []*Document, deleted []nacos.Key) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
+			if w.accepted == nil {
+				return
+			}
 			for _, d := range changed {
 				if d.State != Rejected {
 					w.accepted[d.Key] = d.MD5
@@ -57,6 +60,9 @@ func newWorld(t testing.TB, services int, initial ...nacos.Change) *world {
 		OnWants: func(more, less []nacos.Key) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
+			if w.accepted == nil {
+				return
+			}
 			w.wants = slices.DeleteFunc(append(w.wants, more...), func(k nacos.Key) bool { return slices.Contains(less, k) })
 		},
 	}, kept)
@@ -90,7 +96,9 @@ func (w *world) settle() {
 	deadline := time.Now().Add(10 * time.Second)
 	for quiet := 0; quiet < 3; {
 		w.Catalog.mu.Lock()
-		busy := len(w.queue) > 0 || len(w.checked) > 0 || len(w.checks) > 0
+		// While a build is under way the queue is empty and the Index still the old one: without this a build that
+		// took longer than the three looks passed for rest.
+		busy := w.building || len(w.queue) > 0 || len(w.checked) > 0 || len(w.checks) > 0
 		w.Catalog.mu.Unlock()
 		serial := w.Index().Serial()
 		time.Sleep(coalesce)
