@@ -22,6 +22,7 @@ func (c *toolCompiler) request() {
 	c.url()
 	c.headers()
 	c.body()
+	c.bodyDefaults()
 	for i := range c.tool.args {
 		c.tool.inQuery = c.tool.inQuery || c.tool.args[i].pos == toQuery
 	}

@@ -141,6 +141,7 @@ func (t *tool) spread(schema *node) {
 		required := slices.ContainsFunc(itemsOf(schema.get("required")), func(n *node) bool { return n.str() == name })
 		t.argument(name, "body", properties.items[i], required)
 	}
+	t.jsonTemplate()
 }
 
 // form makes arguments of the fields of an HTML form.
@@ -162,7 +163,11 @@ func (t *tool) form(schema *node, encoding place) error {
 		simple = simple && a.simple()
 	}
 	t.headers = append(t.headers, [2]string{"Content-Type", mediaForm})
-	if !simple {
+	names, values := t.constantMembers()
+	for i, name := range names {
+		t.body += queryName(name) + "=" + queryValue(values[i].text) + "&"
+	}
+	if !simple || len(names) > 0 {
 		t.formTemplate()
 	}
 	return nil

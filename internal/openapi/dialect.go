@@ -47,7 +47,7 @@ func nullable(out *node) {
 }
 
 // coerce turns enum and default into the schema's type where they are spelt as text ("10" for an integer), and
-// drops a default that is of another type: it would be sent.
+// drops a default that is of another type, which the backend cannot mean.
 func coerce(out *node) {
 	t := out.get("type").str()
 	if t == "" {

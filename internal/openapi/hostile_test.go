@@ -108,7 +108,8 @@ func TestTextOfDescriptionsIsNoTemplate(t *testing.T) {
 	if len(service.Order) != 1 || len(service.References) != 0 {
 		t.Fatalf("%d tools that refer to %q", len(service.Order), service.References)
 	}
-	got := sent(t, service, r.Tools[0], `{"a":"1"}`)
+	names := asked(t, service.Order[0])
+	got := sent(t, service, r.Tools[0], `{"a":"1","`+names[1]+`":"`+evil+`"}`)
 	if !strings.HasPrefix(got, "GET /ok/1?%7B%7B.config.secret%7D%7D%0A%7D%7D") || strings.Count(got, "\n") != 1 {
 		t.Errorf("sent %q", got)
 	}

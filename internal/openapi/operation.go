@@ -268,6 +268,7 @@ func (t *tool) argument(wire, position string, schema *node, required bool) *arg
 	for i := 2; taken(); i++ {
 		name = argName(fmt.Sprintf("%s_%d", wire, i))
 	}
+	tellDefaults(schema)
 	a := &argument{name: name, position: position, wire: wire, schema: schema, required: required}
 	t.args = append(t.args, a)
 	return a

@@ -57,6 +57,9 @@ func (im *importer) parameter(t *tool, p place) error {
 		schema.set("description", newText(d))
 	}
 	required := p.get("required").isTrue()
+	if (required || in == "path") && t.constantParameter(name, in, schema, s) {
+		return nil
+	}
 	switch in {
 	case "path":
 		return t.pathParameter(name, schema, s, p.get("x-multi-segment").isTrue() || p.get("allowReserved").isTrue())
@@ -138,7 +141,6 @@ func (t *tool) pathParameter(name string, schema *node, s style, multi bool) err
 		return nil
 	}
 	a := t.argument(name, "path", schema, true)
-	schema.drop("default") // a required value has none
 	a.multi = multi
 	template := ""
 	switch {
@@ -224,7 +226,7 @@ func (a *argument) joined(separator string) string {
 
 // optional wraps a template so that it prints nothing where the argument is not given.
 func (a *argument) optional(template string) string {
-	if a.required || a.schema.get("default") != nil {
+	if a.required {
 		return template
 	}
 	return "{{if hasKey .args " + quote(a.name) + "}}" + template + "{{end}}"

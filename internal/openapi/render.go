@@ -183,7 +183,7 @@ func (t *tool) yaml() *yaml.Node {
 }
 
 // plainKeywords are what an entry of args can say.
-var plainKeywords = []string{"type", "description", "enum", "default", "items", "properties"}
+var plainKeywords = []string{"type", "description", "enum", "items", "properties"}
 
 // plain tells whether the arguments lose nothing as entries of args, which are the easier ones to edit. A path whose
 // "/" stay has no other way.
@@ -289,10 +289,8 @@ func (a *argument) yaml() *yaml.Node {
 	if a.required {
 		m.add("required", fromNode(newBool(true)))
 	}
-	for _, key := range []string{"enum", "default"} {
-		if v := a.schema.get(key); v != nil {
-			m.add(key, fromNode(v))
-		}
+	if v := a.schema.get("enum"); v != nil {
+		m.add("enum", fromNode(v))
 	}
 	if a.position != "" {
 		m.add("position", str(a.position))

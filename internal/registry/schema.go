@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"encoding/json"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -11,7 +10,8 @@ import (
 const maxSearched = 8192
 
 // argsOfSchema derives the arguments from an input schema, in its order, and positions from where. An argument
-// without a position whose {name} stands in the path of the URL goes there.
+// without a position whose {name} stands in the path of the URL goes there. A default in the schema tells what the
+// backend assumes and stays out of the arguments: sent, it would count as said by the caller.
 func argsOfSchema(schema []byte, where map[string]string, url string) []Arg {
 	var list []Arg
 	root := gjson.ParseBytes(schema)
@@ -36,9 +36,6 @@ func argsOfSchema(schema []byte, where map[string]string, url string) []Arg {
 					a.Type = strings.Clone(one.String())
 					return a.Type == "null"
 				})
-			}
-			if d := member(v, "default"); d.Exists() {
-				a.Default = json.RawMessage(strings.Clone(d.Raw))
 			}
 			if a.Position == "" && strings.Contains(path, "{"+a.Name+"}") && !strings.Contains(path, "{{"+a.Name+"}}") {
 				a.Position = InPath
