@@ -44,8 +44,13 @@ func (a *App) build(ctx context.Context) error {
 	initial, known := a.load()
 	a.feeds.known = known
 	limits := a.config.Limits
+	tlsFiles := upstream.TLSFiles{Dir: a.config.Upstream.TLSDir}
+	if dir := tlsFiles.Dir; dir != "" && upstream.TLSFilesFor(dir).Elsewhere {
+		a.log.Error("upstream.tlsDir cannot be opened as a directory: services that name files in it are rejected", "dir", dir)
+	}
 	a.upstreams = upstream.New(upstream.Options{
 		Subscribe: a.subscribe, Namespace: a.namespace(), Allow: a.config.Upstream.Allow, Deny: a.config.Upstream.Deny, Never: a.never,
+		TLSFiles: tlsFiles,
 		CallTime: limits.CallTime, StreamIdle: limits.StreamIdle, ResponseBody: limits.ResponseBody, Log: a.log,
 	})
 	a.catalog, err = catalog.New(catalog.Options{
@@ -54,6 +59,7 @@ func (a *App) build(ctx context.Context) error {
 			return convert.Options{Secrets: s, ForwardHeaders: a.config.Upstream.ForwardHeaders}
 		},
 		ForwardHeaders:   a.config.Upstream.ForwardHeaders,
+		TLSFiles:         tlsFiles,
 		CredentialGroups: a.credentialGroups(), Env: a.config.Credentials.Env, Files: a.config.Credentials.Files,
 		OnKeep: a.keep, OnWants: a.feeds.want, OnSwap: a.swapped, Log: a.log,
 	}, initial)

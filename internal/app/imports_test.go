@@ -17,6 +17,7 @@ var allowed = map[string][]string{
 	"cmd/nacos-mcp-proxy":       {"internal/cli"},
 	"nacos":                     {},
 	"internal/spelling":         {},
+	"internal/hostfile":         {},
 	"internal/jsontext":         {},
 	"internal/registry":         {"internal/jsontext", "internal/spelling"},
 	"internal/wire":             {"internal/jsontext"},
@@ -25,11 +26,11 @@ var allowed = map[string][]string{
 	"internal/convert/template": {"internal/jsontext", "internal/spelling"},
 	"internal/convert":          {"internal/registry", "internal/convert/template", "internal/jsontext", "internal/spelling"},
 	"internal/openapi":          {"internal/jsontext", "internal/registry"},
-	"internal/config":           {"internal/registry", "internal/spelling"},
+	"internal/config":           {"internal/hostfile", "internal/registry", "internal/spelling"},
 	"internal/store":            {"nacos"},
-	"internal/upstream":         {"internal/httphead", "internal/registry", "nacos"},
+	"internal/upstream":         {"internal/hostfile", "internal/httphead", "internal/registry", "nacos"},
 	"internal/relay":            {"internal/registry", "internal/session", "internal/upstream", "internal/wire"},
-	"internal/catalog":          {"internal/access", "internal/convert", "internal/registry", "internal/upstream", "nacos"},
+	"internal/catalog":          {"internal/access", "internal/convert", "internal/hostfile", "internal/registry", "internal/upstream", "nacos"},
 	"internal/gateway": {"internal/access", "internal/catalog", "internal/convert", "internal/jsontext", "internal/registry", "internal/relay",
 		"internal/session", "internal/upstream", "internal/wire"},
 	"internal/httphead": {},
@@ -39,7 +40,7 @@ var allowed = map[string][]string{
 		"internal/gateway", "internal/listener", "internal/registry", "internal/relay", "internal/session", "internal/store", "internal/upstream",
 		"internal/wire", "nacos"},
 	"internal/cli": {"internal/access", "internal/admin", "internal/app", "internal/catalog", "internal/config", "internal/convert",
-		"internal/openapi", "internal/registry", "internal/spelling", "internal/store", "nacos"},
+		"internal/openapi", "internal/registry", "internal/spelling", "internal/store", "internal/upstream", "nacos"},
 }
 
 // pure packages do no I/O: they may not reach the network, files or processes on their own account.

@@ -35,6 +35,8 @@ type Options struct {
 	ForwardHeaders []string
 	// CredentialGroups are the groups whose documents templates may refer to.
 	CredentialGroups []string
+	// TLSFiles are the files that documents may name. It holds for Backends too.
+	TLSFiles upstream.TLSFiles
 	// Secrets given by boot configuration, besides those in documents.
 	Env, Files []string
 	// OnKeep hands over what changed and what was deleted, to be kept for the next start. It must not block.

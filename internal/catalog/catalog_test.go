@@ -33,39 +33,48 @@ type world struct {
 }
 
 func newWorld(t testing.TB, services int, initial ...nacos.Change) *world {
+	return newWorldOf(t, Options{Services: services}, initial...)
+}
+
+// newWorldOf makes a world whose catalog has what is set in o.
+func newWorldOf(t testing.TB, o Options, initial ...nacos.Change) *world {
 	w := &world{t: t, accepted: map[nacos.Key]string{}}
-	up := upstream.New(upstream.Options{})
+	up := upstream.New(upstream.Options{TLSFiles: o.TLSFiles})
+	if o.Backends == nil {
+		o.Backends = up
+	}
 	var kept []Kept
 	for _, ch := range initial {
 		kept = append(kept, Kept{Change: ch})
 	}
-	c, err := New(Options{
-		Services: services, Backends: up, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Convert: func(s convert.Secrets) convert.Options { return convert.Options{Secrets: s} },
-		OnKeep: func(changed []*Document, deleted []nacos.Key) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			if w.accepted == nil {
-				return
+	o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	if o.Convert == nil {
+		o.Convert = func(s convert.Secrets) convert.Options { return convert.Options{Secrets: s} }
+	}
+	o.OnKeep = func(changed []*Document, deleted []nacos.Key) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.accepted == nil {
+			return
+		}
+		for _, d := range changed {
+			if d.State != Rejected {
+				w.accepted[d.Key] = d.MD5
 			}
-			for _, d := range changed {
-				if d.State != Rejected {
-					w.accepted[d.Key] = d.MD5
-				}
-			}
-			for _, k := range deleted {
-				delete(w.accepted, k)
-			}
-		},
-		OnWants: func(more, less []nacos.Key) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			if w.accepted == nil {
-				return
-			}
-			w.wants = slices.DeleteFunc(append(w.wants, more...), func(k nacos.Key) bool { return slices.Contains(less, k) })
-		},
-	}, kept)
+		}
+		for _, k := range deleted {
+			delete(w.accepted, k)
+		}
+	}
+	o.OnWants = func(more, less []nacos.Key) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.accepted == nil {
+			return
+		}
+		w.wants = slices.DeleteFunc(append(w.wants, more...), func(k nacos.Key) bool { return slices.Contains(less, k) })
+	}
+	c, err := New(o, kept)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -494,3 +503,5 @@ func TestSettledWaitsForTheWriter(t *testing.T) {
 		t.Errorf("settled with %d of %d services", n, len(all))
 	}
 }
+
+func keyOf(group, dataID string) nacos.Key { return nacos.Key{Group: group, DataID: dataID} }

@@ -148,7 +148,7 @@ func (c *Catalog) runChecks(ctx context.Context) {
 				break
 			}
 			found := c.validate(v)
-			if noted := c.Index().Document(v.source().Key); len(found) == 0 && (noted == nil || noted.noted == nil) {
+			if len(found) == 0 && !c.noted(v.source()) && !c.noted(v.upstream) {
 				continue
 			}
 			c.mu.Lock()
@@ -157,6 +157,15 @@ func (c *Catalog) runChecks(ctx context.Context) {
 			signal(c.wake)
 		}
 	}
+}
+
+// noted reports whether something is noted on a document, which may be nil.
+func (c *Catalog) noted(doc *Document) bool {
+	if doc == nil {
+		return false
+	}
+	current := c.Index().Document(doc.Key)
+	return current != nil && current.noted != nil
 }
 
 // awaitLoaded waits while the source is being read for the first time: being ready has precedence. It returns false when
@@ -196,6 +205,16 @@ func (c *Catalog) nextCheck() *Variant {
 	return v
 }
 
+// tlsRejection rejects the document of v that names a TLS file.
+func (v *Variant) tlsRejection(fault *upstream.TLSFault) registry.Rejection {
+	if v.upstream == nil || v.upstream.value.(*registry.Upstream).TLS == nil {
+		return tlsRejection("upstream.tls.", fault)
+	}
+	r := tlsRejection("tls.", fault)
+	r.Group, r.DataID = v.upstream.Key.Group, v.upstream.Key.DataID
+	return r
+}
+
 // validate compiles v and throws the result away but for what was wrong with it.
 func (c *Catalog) validate(v *Variant) []registry.Rejection {
 	def, found, err := v.definition()
@@ -210,6 +229,9 @@ func (c *Catalog) validate(v *Variant) []registry.Rejection {
 		_, references, more := convert.CompileCredential(def, c.options.Convert(c.secrets))
 		c.noteReferences(v.Service, references)
 		found = append(found, more...)
+	}
+	if fault := c.options.TLSFiles.Check(def.Backend.TLS); fault != nil {
+		found = append(found, v.tlsRejection(fault))
 	}
 	source := v.source()
 	for i := range found {

@@ -89,7 +89,7 @@ func (b *build) retryDisputed(now time.Time) {
 			delete(b.w.disputed, key)
 			continue
 		}
-		again := read(*doc.disputed).document(*doc.disputed, nil, now)
+		again := b.w.options.read(*doc.disputed).document(*doc.disputed, nil, now)
 		b.docs.set(key, again)
 		b.consumer(key, again)
 		b.changed = append(b.changed, again)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
@@ -77,8 +78,8 @@ type reading struct {
 	content    content
 }
 
-func read(ch nacos.Change) reading {
-	value, rejections := parse(ch.Key, ch.Content)
+func (o *Options) read(ch nacos.Change) reading {
+	value, rejections := o.parse(ch.Key, ch.Content)
 	for i := range rejections {
 		rejections[i].Group, rejections[i].DataID = ch.Key.Group, ch.Key.DataID
 	}
@@ -86,7 +87,7 @@ func read(ch nacos.Change) reading {
 }
 
 // readAll reads changes before they are applied one after the other, on all processors where there are many.
-func readAll(changes []nacos.Change) []reading {
+func (o *Options) readAll(changes []nacos.Change) []reading {
 	all := make([]reading, len(changes))
 	var next atomic.Int64
 	var done sync.WaitGroup
@@ -94,7 +95,7 @@ func readAll(changes []nacos.Change) []reading {
 		done.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(changes)); i = next.Add(1) - 1 {
 				if !changes[i].Deleted {
-					all[i] = read(changes[i])
+					all[i] = o.read(changes[i])
 				}
 			}
 		})
@@ -104,12 +105,15 @@ func readAll(changes []nacos.Change) []reading {
 }
 
 // parse gives what a document's content means, nil if it is rejected whole.
-func parse(key nacos.Key, content []byte) (any, []registry.Rejection) {
+func (o *Options) parse(key nacos.Key, content []byte) (any, []registry.Rejection) {
 	switch key.Group {
 	case registry.GroupServices:
 		def, rejections := registry.ParseService(key.DataID, content)
 		if def == nil {
 			return nil, rejections
+		}
+		if fault := o.TLSFiles.Fault(def.Backend.TLS); fault != nil {
+			return nil, append(rejections, tlsRejection("upstream.tls.", fault))
 		}
 		return summarize(def), rejections
 	case registry.GroupManifests:
@@ -123,7 +127,14 @@ func parse(key nacos.Key, content []byte) (any, []registry.Rejection) {
 		}
 		return &summary{tools: namesOf(set.Names())}, rejections
 	case registry.GroupUpstreams:
-		return present(registry.ParseUpstream(key.DataID, content))
+		u, rejections := registry.ParseUpstream(key.DataID, content)
+		if u == nil {
+			return nil, rejections
+		}
+		if fault := o.TLSFiles.Fault(u.TLS); fault != nil {
+			return nil, append(rejections, tlsRejection("tls.", fault))
+		}
+		return u, rejections
 	case registry.GroupConsumers:
 		return present(registry.ParseConsumer(key.DataID, content))
 	case registry.GroupGrants:
@@ -132,6 +143,11 @@ func parse(key nacos.Key, content []byte) (any, []registry.Rejection) {
 		return present(registry.ParseCredentials(key.DataID, content))
 	}
 	return raw{}, nil
+}
+
+// tlsRejection rejects a document for a TLS file that it names.
+func tlsRejection(prefix string, fault *upstream.TLSFault) registry.Rejection {
+	return registry.Rejection{Field: prefix + fault.Field, Line: fault.Line, Message: fault.Reason, Warning: fault.Unchecked}
 }
 
 // present turns a nil pointer into a nil interface.

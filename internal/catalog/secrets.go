@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/hostfile"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
@@ -117,7 +118,7 @@ func (s *secrets) file(path string) (convert.Secret, error) {
 	if !slices.Contains(s.files, path) || filepath.Clean(path) != path {
 		return convert.Secret{}, fmt.Errorf("read ${file:%s}: add the path to credentials.files in the boot configuration to allow it", path)
 	}
-	text, err := os.ReadFile(path)
+	text, err := hostfile.Read(path)
 	if err != nil {
 		return convert.Secret{}, fmt.Errorf("read credential file: %w", err)
 	}

@@ -117,7 +117,7 @@ func (x *Index) documentStatus(d *Document) DocumentStatus {
 			s.Error, s.Line = r.Message, r.Line
 		}
 	}
-	if d.State == Rejected && d.GoodMD5 != "" {
+	if d.State == Rejected && d.GoodMD5 != "" && d.GoodMD5 != d.MD5 {
 		s.InForce = d.GoodMD5
 	}
 	if d.State == Applied {

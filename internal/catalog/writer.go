@@ -107,7 +107,7 @@ func (w *writer) apply(changes []nacos.Change, checked []checkedVariant, synced 
 
 // readAll reads changes; what comes with documents that were not there before is kept together.
 func (b *build) readAll(changes []nacos.Change) []reading {
-	all := readAll(changes)
+	all := b.w.options.readAll(changes)
 	var fresh []*content
 	for i := range all {
 		if old, _ := b.docs.get(changes[i].Key); old == nil && !changes[i].Deleted {
@@ -242,19 +242,37 @@ func trimExtension(dataID string) string {
 	return dataID
 }
 
-// note attaches to its document what compiling a variant found, unless the document has changed since.
+// note attaches to its documents what compiling a variant found.
 func (b *build) note(c checkedVariant) {
-	doc := c.variant.source()
+	var own, upstream []registry.Rejection
+	for _, r := range c.rejections {
+		if r.Group == registry.GroupUpstreams {
+			upstream = append(upstream, r)
+		} else {
+			own = append(own, r)
+		}
+	}
+	b.noteOn(c.variant.source(), own)
+	if c.variant.upstream != nil {
+		b.noteOn(c.variant.upstream, upstream)
+	}
+}
+
+// noteOn attaches what was found to a document, in place of what was found before, unless the document has changed since.
+func (b *build) noteOn(doc *Document, found []registry.Rejection) {
 	current, ok := b.docs.get(doc.Key)
 	if !ok || !same(current, doc) {
 		return
 	}
-	if len(c.rejections) == 0 {
+	if len(found) == 0 {
 		b.docs.set(doc.Key, doc.plain())
 		return
 	}
-	noted := *doc
-	noted.Rejections = append(slices.Clone(doc.plain().Rejections), c.rejections...)
+	noted := *doc.plain()
+	noted.Rejections = append(slices.Clone(doc.plain().Rejections), found...)
+	if registry.Rejects(found) {
+		noted.State = Rejected
+	}
 	// The variant goes on with the record that it was made of; only readers of the document see the new one.
 	noted.noted = doc.plain()
 	b.docs.set(doc.Key, &noted)

@@ -500,6 +500,39 @@ func TestCheckSaysWhatTheProxyWouldReject(t *testing.T) {
 	s.fails(exitUsage, "check either PATH or --source nacos", "check", s.root, "--source", "nacos")
 }
 
+func TestCheckConfinesTLSFiles(t *testing.T) {
+	s := newShell(t)
+	s.put("proxy-services/a.yaml", strings.Replace(service, "127.0.0.1:1}", "127.0.0.1:1, tls: {ca: /dev/ptmx}}", 1))
+	s.put("proxy-services/b.yaml", service)
+	s.put("proxy-upstreams/b.yaml", "tls: {ca: none.pem}\n")
+	const notSet = "names a file of the proxy's host, but upstream.tlsDir is not set in the boot configuration: no such file is read\n"
+	dir := t.TempDir()
+	for _, c := range []struct {
+		args []string
+		want []string
+	}{
+		{nil, []string{"proxy-services/a.yaml:2: upstream.tls.ca: " + notSet, "proxy-upstreams/b.yaml:1: tls.ca: " + notSet, ": 2 documents and 0 tools rejected"}},
+		{[]string{"--upstream-tls-dir", dir}, []string{
+			"proxy-services/a.yaml:2: upstream.tls.ca: is not below the directory that upstream.tlsDir names in the boot configuration\n",
+			"proxy-upstreams/b.yaml:1: tls.ca: cannot be read below upstream.tlsDir: no such file or directory\n",
+			": 2 documents and 0 tools rejected",
+		}},
+		{[]string{"--upstream-tls-dir", filepath.Join(dir, "on-the-proxy")}, []string{
+			"proxy-upstreams/b.yaml:1: warning: tls.ca: was not looked at: the directory that upstream.tlsDir names is not on this machine\n",
+			": 1 document and 0 tools rejected",
+		}},
+	} {
+		if code := s.run(append([]string{"check"}, c.args...)...); code != exitFailed {
+			t.Errorf("%q: exit %d", c.args, code)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(s.out, want) {
+				t.Errorf("%q: not said: %s\nbut:\n%s", c.args, want, s.out)
+			}
+		}
+	}
+}
+
 func TestEmptySourceAndMissingOne(t *testing.T) {
 	s := newShell(t)
 	if out := s.must("check"); out != "0 documents, 0 services: 0 documents and 0 tools rejected, 0 warnings\n" {

@@ -13,6 +13,7 @@ import (
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
@@ -95,6 +96,7 @@ func overlook(ctx context.Context, cfg config.Config, all []nacos.Change, unread
 			return convert.Options{Secrets: noting{known, s.wanted, unread}, ForwardHeaders: cfg.Upstream.ForwardHeaders}
 		},
 		ForwardHeaders:   cfg.Upstream.ForwardHeaders,
+		TLSFiles:         upstream.TLSFilesFor(cfg.Upstream.TLSDir),
 		CredentialGroups: cfg.Credentials.Groups,
 		Env:              cfg.Credentials.Env,
 		Files:            cfg.Credentials.Files,

@@ -106,6 +106,7 @@ type Upstream struct {
 	Allow          []netip.Prefix // nothing given: everything but what is denied
 	Deny           []netip.Prefix
 	ForwardHeaders []string // of client requests, canonical or as written
+	TLSDir         string   // absolute; documents may name TLS files below it. Empty: none.
 }
 
 // Credentials says where templates may read backend credentials from.

@@ -111,7 +111,7 @@ limits: {requestBody: 1048576}
 dir:
 access:
   sources: [{query: api_key}, bearer]
-`, "--nacos-namespace", "from-flag", "--access-default=disabled", "--nacos-tls-enabled", "--credentials-env=A,B")
+`, "--nacos-namespace", "from-flag", "--access-default=disabled", "--nacos-tls-enabled", "--credentials-env=A,B", "--upstream-tls-dir=/etc/tls/")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,6 +130,7 @@ access:
 	want.Access.Sources = []registry.KeySource{{Query: "api_key"}, {Bearer: true}}
 	want.Upstream.Allow = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.1/32")}
 	want.Credentials.Env = []string{"A", "B"}
+	want.Upstream.TLSDir = "/etc/tls"
 	if diff := cmp.Diff(want, got, equate); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

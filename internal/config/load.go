@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/viper"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/hostfile"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 )
 
@@ -97,6 +99,25 @@ func (l *loader) lookup(flag string) *pflag.Flag {
 		return nil
 	}
 	return l.fs.Lookup(flag)
+}
+
+// below reports whether a file lies below dir, by its name or by where links lead.
+func below(dir, file string) bool {
+	file, err := filepath.Abs(file)
+	if err != nil {
+		return false
+	}
+	if _, ok := hostfile.Within(dir, file); ok {
+		return true
+	}
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	if real, err := filepath.EvalSymlinks(file); err == nil {
+		file = real
+	}
+	_, ok := hostfile.Within(dir, file)
+	return ok
 }
 
 // origin says where the value of a setting came from.
@@ -244,6 +265,11 @@ func (l *loader) check(c *Config) {
 	}
 	if c.TLS.ClientCA != "" && c.TLS.Cert == "" {
 		l.fault("tls.clientCA is given without tls.cert")
+	}
+	for _, file := range [][2]string{{"nacos.tls.cert", n.TLS.Cert}, {"nacos.tls.key", n.TLS.Key}, {"tls.cert", c.TLS.Cert}, {"tls.key", c.TLS.Key}} {
+		if file[1] != "" && c.Upstream.TLSDir != "" && below(c.Upstream.TLSDir, file[1]) {
+			l.fault("%s lies below upstream.tlsDir, where everybody who may publish services can use it; keep the proxy's own identity elsewhere", file[0])
+		}
 	}
 	for _, file := range [][2]string{{"nacos.tls.ca", n.TLS.CA}, {"nacos.tls.cert", n.TLS.Cert}, {"nacos.tls.key", n.TLS.Key},
 		{"tls.cert", c.TLS.Cert}, {"tls.key", c.TLS.Key}, {"tls.clientCA", c.TLS.ClientCA}} {

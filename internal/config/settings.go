@@ -101,6 +101,7 @@ func settings() []setting {
 		{key: "upstream.allow", def: []any{}, use: "`networks` where backends may be; default: everywhere but what is denied", set: prefixes(func(c *Config) *prefixList { return &c.Upstream.Allow })},
 		{key: "upstream.deny", def: []any{}, use: "`networks` where backends may not be", set: prefixes(func(c *Config) *prefixList { return &c.Upstream.Deny })},
 		{key: "upstream.forwardHeaders", def: []any{"traceparent", "tracestate", "baggage"}, use: "`headers` of clients that backends get", set: list(func(c *Config) *[]string { return &c.Upstream.ForwardHeaders }, registry.CheckForwardHeader)},
+		{key: "upstream.tlsDir", def: "", use: "`directory` below which services may name TLS files; default: none may be named", source: true, set: directory(func(c *Config) *string { return &c.Upstream.TLSDir })},
 
 		{key: "credentials.groups", def: []any{registry.GroupCredentials}, use: "`groups` whose documents hold backend credentials", set: list(func(c *Config) *[]string { return &c.Credentials.Groups }, credentialGroup)},
 		{key: "credentials.env", def: []any{}, use: "environment `variables` that services may use as credentials", set: list(func(c *Config) *[]string { return &c.Credentials.Env }, credentialEnv)},

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -50,6 +51,19 @@ func text(at func(*Config) *string) func(*Config, any) error {
 	return func(c *Config, v any) error {
 		s, err := scalar(v)
 		*at(c) = s
+		return err
+	}
+}
+
+// directory takes a path and makes it absolute, so that it means the same wherever it is compared.
+func directory(at func(*Config) *string) func(*Config, any) error {
+	return func(c *Config, v any) error {
+		s, err := scalar(v)
+		if err != nil || s == "" {
+			*at(c) = ""
+			return err
+		}
+		*at(c), err = filepath.Abs(s)
 		return err
 	}
 }

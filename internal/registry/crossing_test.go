@@ -91,7 +91,7 @@ forwardHeaders: [x-a, x-b]
 		t.Fatal(found)
 	}
 	got := def.WithUpstream(u)
-	want := Backend{URL: "https://example.com", Timeout: 7 * time.Second, TLS: &TLS{CA: "/ca"}, ForwardHeaders: []string{"X-C", "X-A", "X-B"}, Security: &SecurityRef{ID: "b"}}
+	want := Backend{URL: "https://example.com", Timeout: 7 * time.Second, TLS: &TLS{CA: "/ca", CALine: 5}, ForwardHeaders: []string{"X-C", "X-A", "X-B"}, Security: &SecurityRef{ID: "b"}}
 	if diff := cmp.Diff(want, got.Backend); diff != "" {
 		t.Errorf("backend: -want +got:\n%s", diff)
 	}

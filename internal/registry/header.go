@@ -114,7 +114,10 @@ func readTLS(o *object) *TLS {
 	if t == nil {
 		return nil
 	}
-	tls := &TLS{CA: t.text("ca"), Cert: t.text("cert"), Key: t.text("key"), ServerName: t.text("serverName"), SkipVerify: t.boolean("skipVerify", false)}
+	tls := &TLS{
+		CA: t.text("ca"), Cert: t.text("cert"), Key: t.text("key"), ServerName: t.text("serverName"), SkipVerify: t.boolean("skipVerify", false),
+		CALine: t.line("ca"), CertLine: t.line("cert"), KeyLine: t.line("key"),
+	}
 	if (tls.Cert == "") != (tls.Key == "") {
 		t.r.reject(t.node, t.path, "needs cert and key together")
 	}

@@ -114,6 +114,14 @@ func (o *object) ignore(name, why string) {
 
 func (o *object) has(name string) bool { return o != nil && o.at[name] != nil }
 
+// line returns the line of a field, 0 if it is absent.
+func (o *object) line(name string) int {
+	if n := o.at[name]; n != nil {
+		return n.Line
+	}
+	return 0
+}
+
 // reject notes a fault of a field.
 func (o *object) reject(name, format string, args ...any) {
 	n := o.at[name]

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -77,11 +78,30 @@ type BackendRef struct {
 	Version   string // when set, instances whose metadata _mcp_server_version is set and differs are left out
 }
 
-// TLS is how a service's backend is dialled over TLS. Paths are files on the proxy's host.
+// TLS is how a service's backend is dialled over TLS. CA, Cert and Key name files below the boot configuration's
+// upstream.tlsDir; whether they do is for others to check.
 type TLS struct {
 	CA, Cert, Key string
 	ServerName    string
 	SkipVerify    bool
+
+	CALine, CertLine, KeyLine int `json:",omitzero"` // of the fields in their document; 0 where absent
+}
+
+// TLSFile is a file that a document names.
+type TLSFile struct {
+	Field string // ca, cert or key
+	Name  string
+	Line  int // of the field in its document; 0 where unknown
+}
+
+// Files returns the files that t names; t may be nil.
+func (t *TLS) Files() []TLSFile {
+	if t == nil {
+		return nil
+	}
+	all := []TLSFile{{"ca", t.CA, t.CALine}, {"cert", t.Cert, t.CertLine}, {"key", t.Key, t.KeyLine}}
+	return slices.DeleteFunc(all, func(f TLSFile) bool { return f.Name == "" })
 }
 
 // SecurityScheme is a way a credential travels (conversion, "Security").

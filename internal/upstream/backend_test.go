@@ -107,7 +107,7 @@ func TestDefinitionsThatCannotBeOpened(t *testing.T) {
 		{registry.Backend{URL: "http:///x"}, "open backend of svc: url: has no valid host"},
 		{registry.Backend{URL: "http://x/#f"}, "open backend of svc: url: must not hold a fragment"},
 		{registry.Backend{Ref: &registry.BackendRef{Scheme: "ws"}}, "open backend of svc: scheme of the naming service must be http or https"},
-		{registry.Backend{URL: "https://x", TLS: &registry.TLS{CA: "testdata/none.pem"}}, "read TLS file: open testdata/none.pem: no such file or directory"},
+		{registry.Backend{URL: "https://x", TLS: &registry.TLS{CA: "/dev/zero"}}, "open backend of svc: tls.ca: names a file of the proxy's host, but upstream.tlsDir is not set in the boot configuration: no such file is read"},
 	} {
 		_, err := u.Open("svc", c.def)
 		if err == nil || err.Error() != c.want {

@@ -124,7 +124,7 @@ func TestTLSPerService(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var log bytes.Buffer
-			u := New(Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+			u := New(Options{Log: slog.New(slog.NewTextHandler(&log, nil)), TLSFiles: TLSFiles{Dir: a.dir}})
 			b, err := u.Open("svc", registry.Backend{URL: c.s.URL, TLS: c.tls})
 			if err != nil {
 				t.Fatal(err)
@@ -149,7 +149,7 @@ func TestTLSPerService(t *testing.T) {
 func TestA22_ConnectionsAreNotSharedAcrossIdentities(t *testing.T) {
 	a := newAuthority(t)
 	s := a.server("127.0.0.1", true, tls.VerifyClientCertIfGiven)
-	u := New(Options{})
+	u := New(Options{TLSFiles: TLSFiles{Dir: a.dir}})
 	defer u.Close()
 	var opened []*Backend
 	for _, name := range []string{"one", "two", ""} {
@@ -185,7 +185,7 @@ func TestManyCallsShareConnections(t *testing.T) {
 	a := newAuthority(t)
 	for _, h2 := range []bool{false, true} {
 		s := a.server("127.0.0.1", h2, tls.NoClientCert)
-		b := open(t, Options{}, registry.Backend{URL: s.URL, TLS: &registry.TLS{CA: a.path("ca.crt")}})
+		b := open(t, Options{TLSFiles: TLSFiles{Dir: a.dir}}, registry.Backend{URL: s.URL, TLS: &registry.TLS{CA: a.path("ca.crt")}})
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {

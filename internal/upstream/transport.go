@@ -5,14 +5,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"time"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
@@ -96,53 +93,23 @@ type identity struct {
 	skipVerify    bool
 }
 
-func identify(t *registry.TLS) (identity, error) {
-	if t == nil || *t == (registry.TLS{}) {
-		return identity{}, nil
+func identify(t *registry.TLS, m *tlsMaterial) identity {
+	if t == nil {
+		return identity{}
 	}
-	id := identity{ca: t.CA, cert: t.Cert, key: t.Key, serverName: t.ServerName, skipVerify: t.SkipVerify}
-	h := sha256.New()
-	for _, f := range []string{t.CA, t.Cert, t.Key} {
-		if f == "" {
-			continue
-		}
-		content, err := os.ReadFile(f)
-		if err != nil {
-			return identity{}, fmt.Errorf("read TLS file: %w", err)
-		}
-		fmt.Fprintf(h, "%d:", len(content))
-		h.Write(content)
-	}
-	id.files = [sha256.Size]byte(h.Sum(nil))
-	return id, nil
+	return identity{ca: t.CA, cert: t.Cert, key: t.Key, files: m.digest, serverName: t.ServerName, skipVerify: t.SkipVerify}
 }
 
-func (id identity) config() (*tls.Config, error) {
-	c := &tls.Config{
+func (id identity) config(m *tlsMaterial) *tls.Config {
+	return &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		ServerName:         id.serverName,
 		InsecureSkipVerify: id.skipVerify,
 		NextProtos:         []string{"h2", "http/1.1"},
 		ClientSessionCache: tls.NewLRUClientSessionCache(256),
+		RootCAs:            m.roots,
+		Certificates:       m.certificates,
 	}
-	if id.ca != "" {
-		pem, err := os.ReadFile(id.ca)
-		if err != nil {
-			return nil, fmt.Errorf("read TLS file: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("read TLS file %s: no certificate in it", id.ca)
-		}
-	}
-	if id.cert != "" || id.key != "" {
-		pair, err := tls.LoadX509KeyPair(id.cert, id.key)
-		if err != nil {
-			return nil, fmt.Errorf("load TLS client certificate: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
 }
 
 // dialError marks a failure to connect: nothing of the request was sent.
@@ -151,11 +118,7 @@ type dialError struct{ err error }
 func (e *dialError) Error() string { return e.err.Error() }
 func (e *dialError) Unwrap() error { return e.err }
 
-func (u *Upstreams) newTransport(id identity) (transport, error) {
-	conf, err := id.config()
-	if err != nil {
-		return nil, err
-	}
+func (u *Upstreams) newTransport(conf *tls.Config) transport {
 	dialer := &net.Dialer{
 		Timeout:        u.o.DialTime,
 		KeepAlive:      30 * time.Second,
@@ -204,7 +167,7 @@ func (u *Upstreams) newTransport(id identity) (transport, error) {
 		DisableCompression:     true, // decoding is done here, within limits
 		MaxResponseHeaderBytes: maxHeader,
 	}}
-	return newPlain(dial, rest), nil
+	return newPlain(dial, rest)
 }
 
 // setBody gives req its body, in a way that lets http.Transport send again only what it never wrote: it takes GET and

@@ -322,10 +322,7 @@ func TestRequestsOnTheWire(t *testing.T) {
 	at, _ := url.Parse(s.URL + "/p%2Fq?a=%20b&c")
 	u := New(Options{})
 	defer u.Close()
-	rt, err := u.newTransport(identity{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	rt := u.newTransport(identity{}.config(&tlsMaterial{}))
 	p := rt.(*plain)
 	defer p.CloseIdleConnections()
 	type view struct {

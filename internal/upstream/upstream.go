@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -25,6 +26,9 @@ type Options struct {
 	// Never gives what else is not to be dialled: Nacos, our own listeners. Asked at every new connection. Port 0 means all
 	// ports of the address, an unspecified address all addresses of this host.
 	Never func() []netip.AddrPort
+
+	// TLSFiles are the files that backends' definitions may name.
+	TLSFiles TLSFiles
 
 	CallTime     time.Duration // until the first byte; 60 s
 	StreamIdle   time.Duration // silence of a stream, SSE comments not counted; 5 min
@@ -76,8 +80,9 @@ func New(o Options) *Upstreams {
 	}
 }
 
-// Open prepares the backend of a service. It does not dial, nor wait for the naming service. Certificates are read here:
-// a file that cannot be read or parsed is the error. Every Backend opened is to be closed.
+// Open prepares the backend of a service. It does not dial, nor wait for the naming service. TLS files are read here, which
+// may take as long as their file system takes; one that cannot be read or parsed is the error. Every Backend opened is to be
+// closed.
 func (u *Upstreams) Open(service string, def registry.Backend) (*Backend, error) {
 	b := &Backend{u: u, service: service, timeout: def.Timeout, ref: def.Ref}
 	if b.timeout <= 0 {
@@ -86,21 +91,18 @@ func (u *Upstreams) Open(service string, def registry.Backend) (*Backend, error)
 	if err := b.locate(def); err != nil {
 		return nil, err
 	}
-	id, err := identify(def.TLS)
+	material, err := u.o.TLSFiles.load(def.TLS)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open backend of %s: %w", service, err)
 	}
+	id := identify(def.TLS, material)
 	if id.skipVerify {
 		u.o.Log.Warn("TLS certificates of this service's backend are NOT verified", "service", service)
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if b.pool = u.pools[id]; b.pool == nil {
-		rt, err := u.newTransport(id)
-		if err != nil {
-			return nil, err
-		}
-		b.pool = &pool{id: id, rt: rt}
+		b.pool = &pool{id: id, rt: u.newTransport(id.config(material))}
 		u.pools[id] = b.pool
 	}
 	b.pool.refs++
