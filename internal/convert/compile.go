@@ -75,6 +75,7 @@ type toolCompiler struct {
 	found    []registry.Rejection
 	rejected bool
 	refs     map[string]bool // of the whole service
+	spent    *schemaSize     // by the schemas of the whole service
 }
 
 // Compile makes a service's tools ready for calls. A tool with a fault is left out and reported, the others are not
@@ -83,13 +84,14 @@ func Compile(def *registry.Definition, o Options) (*Service, []registry.Rejectio
 	s := &Service{Tools: make(map[string]*Tool, len(def.Tools))}
 	var found []registry.Rejection
 	refs := map[string]bool{}
+	var spent schemaSize
 	config, err := newConfiguration(def.Config)
 	if err != nil {
 		return s, []registry.Rejection{{Field: "server.config", Message: err.Error()}}
 	}
 	forward := forwarded(o.ForwardHeaders, def.Backend.ForwardHeaders)
 	for i := range def.Tools {
-		c := &toolCompiler{service: def, def: &def.Tools[i], options: &o, refs: refs}
+		c := &toolCompiler{service: def, def: &def.Tools[i], options: &o, refs: refs, spent: &spent}
 		c.compile(config, forward)
 		found = append(found, c.found...)
 		if c.rejected {
@@ -109,11 +111,14 @@ func Compile(def *registry.Definition, o Options) (*Service, []registry.Rejectio
 	return s, found
 }
 
+// maxMessage bounds a message about a document in bytes: it may quote what the author wrote.
+const maxMessage = 2 << 10
+
 func (c *toolCompiler) add(field string, line int, warning bool, format string, args ...any) {
 	if line == 0 {
 		line = c.def.Line
 	}
-	c.found = append(c.found, registry.Rejection{Tool: c.def.Name, Field: field, Line: line, Message: fmt.Sprintf(format, args...), Warning: warning})
+	c.found = append(c.found, registry.Rejection{Tool: c.def.Name, Field: field, Line: line, Message: shortened(fmt.Sprintf(format, args...), maxMessage), Warning: warning})
 	c.rejected = c.rejected || !warning
 }
 
@@ -145,7 +150,7 @@ func (c *toolCompiler) compile(config *configuration, forward []string) {
 
 // schemas compiles what arguments must be, and checks that the output schema is one.
 func (c *toolCompiler) schemas() {
-	input, warnings, err := compileSchema(c.def.InputSchema)
+	input, warnings, err := compileSchemaWithin(c.def.InputSchema, c.spent)
 	if err != nil {
 		c.reject("inputSchema", 0, "%v", err)
 		return

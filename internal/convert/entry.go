@@ -67,7 +67,7 @@ func (c *toolCompiler) outputSchema() json.RawMessage {
 	if len(raw) == 0 || string(raw) == "null" {
 		return nil
 	}
-	s, _, err := compileSchema(raw)
+	s, _, err := compileSchemaWithin(raw, c.spent)
 	if err != nil {
 		c.reject("outputSchema", 0, "%v", err)
 		return nil

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -13,7 +14,7 @@ import (
 const (
 	maxDepth       = 64   // objects and arrays within each other
 	maxNumberBytes = 1024 // digits of one number
-	maxExponent    = 9999
+	maxExponent    = 400  // of ten, in either direction: float64 ends at 308
 )
 
 // member is one member of a JSON object as it was written.
@@ -53,11 +54,24 @@ func parseObject(room []member, raw []byte, t *Tool) (members []member, depth in
 		return members, 0, errors.New("not a JSON object")
 	}
 	r.depth, r.deepest = 1, 1
+	const few = 32
+	var known map[string]bool // of the names, where they are many
 	err = r.members(func(name string) error {
-		for i := range members {
-			if members[i].name == name {
-				return fmt.Errorf("%q is given twice", name)
+		if len(members) < few {
+			if slices.ContainsFunc(members, func(m member) bool { return m.name == name }) {
+				return fmt.Errorf("%s is given twice", inQuotes(name))
 			}
+		} else {
+			if known == nil {
+				known = make(map[string]bool, 2*few)
+				for i := range members {
+					known[members[i].name] = true
+				}
+			}
+			if known[name] {
+				return fmt.Errorf("%s is given twice", inQuotes(name))
+			}
+			known[name] = true
 		}
 		start := r.i
 		v, err := r.value()
@@ -132,7 +146,7 @@ func (r *reader) value() (any, error) {
 		obj := map[string]any{}
 		err := r.members(func(name string) error {
 			if _, dup := obj[name]; dup && !r.lenient {
-				return fmt.Errorf("%q is given twice", name)
+				return fmt.Errorf("%s is given twice", inQuotes(name))
 			}
 			v, err := r.value()
 			obj[name] = v

@@ -15,8 +15,8 @@ type quickCheck struct {
 }
 
 type quickArg struct {
-	types string // letters of the allowed types; empty: any
-	enum  []string
+	types string    // letters of the allowed types; empty: any
+	enum  []string  // sorted
 	items *quickArg // of a list's elements; nil: any
 }
 
@@ -126,6 +126,7 @@ func (a *quickArg) read(v any) bool {
 			if len(a.enum) == 0 {
 				return false
 			}
+			slices.Sort(a.enum)
 		default:
 			if !annotations[key] {
 				return false
@@ -165,7 +166,11 @@ func (a *quickArg) valid(v any) bool {
 		return true
 	}
 	s, ok := v.(string)
-	return ok && slices.Contains(a.enum, s)
+	if !ok {
+		return false
+	}
+	_, found := slices.BinarySearch(a.enum, s)
+	return found
 }
 
 // quickType is the letter of a value's type; numbers such as 1.0, which may be integers, are for the library to judge.
