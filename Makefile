@@ -13,7 +13,7 @@ GOFILES := $(shell git ls-files -co --exclude-standard '*.go' 2>/dev/null)
 
 .PHONY: help
 help: ## list these targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-zA-Z0-9_-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/nacos-mcp-proxy, which needs no C library
@@ -35,7 +35,7 @@ quick: ## run the tests that need no Nacos
 full: lint bench-allocs test conformance e2e ## everything CI runs
 
 .PHONY: lint
-lint: ## gofmt, go vet, staticcheck, shell syntax
+lint: ## gofmt, go vet (also for Windows and macOS), staticcheck, shell syntax
 	@scripts/lint
 
 .PHONY: fmt

@@ -11,3 +11,6 @@ import (
 func newPlain(_ func(ctx context.Context, network, address string) (net.Conn, error), rest transport) transport {
 	return rest
 }
+
+// plainBody is nothing here: bodies are those of rest.
+type plainBody struct{}
