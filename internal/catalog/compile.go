@@ -22,6 +22,8 @@ type Compiled struct {
 
 	ForwardHeaders []string                      // headers of clients that go to the backend, canonical
 	Credential     func(*upstream.Request) error // adds the service's own credential; nil: there is none
+	// Own, where it is not nil, takes the place of Credential: it adds the caller's own credential.
+	Own func(*upstream.Request, convert.Call) error
 
 	uses atomic.Int64 // 1 for the LRU and 1 per call
 }
@@ -83,8 +85,11 @@ func (c *Catalog) compile(v *Variant) (*Compiled, error) {
 		slim := *def
 		slim.Tools = nil
 		x.Definition = &slim
+	} else if def.Downstream != nil {
+		x.Own = c.credential(v.Service, def)
 	} else if def.Backend.Security != nil {
-		x.Credential = c.credential(v.Service, def)
+		add := c.credential(v.Service, def)
+		x.Credential = func(r *upstream.Request) error { return add(r, convert.Call{}) }
 	}
 	if c.options.Backends == nil {
 		return x, nil
@@ -97,17 +102,17 @@ func (c *Catalog) compile(v *Variant) (*Compiled, error) {
 
 var errCredential = errors.New("the credential towards the backend cannot be made; see the service's documents in /status")
 
-// credential gives what adds the service's own credential to requests to its MCP backend. One with a fault fails each
-// request: it is not sent without.
-func (c *Catalog) credential(service string, def *registry.Definition) func(*upstream.Request) error {
+// credential gives what adds the service's own credential, or that of the caller, to requests to its MCP backend. One with a
+// fault fails each request: it is not sent without.
+func (c *Catalog) credential(service string, def *registry.Definition) func(*upstream.Request, convert.Call) error {
 	credential, references, _ := convert.CompileCredential(def, c.options.Convert(c.secrets))
 	c.noteReferences(service, references)
-	return func(r *upstream.Request) error {
+	return func(r *upstream.Request, caller convert.Call) error {
 		if credential == nil {
 			return errCredential
 		}
 		path, query, _ := strings.Cut(r.Path, "?")
-		added, hosts, err := credential.Apply(r.Header, query)
+		added, hosts, err := credential.Apply(r.Header, query, caller)
 		if err != nil {
 			return err
 		}

@@ -53,11 +53,36 @@ func (c *Catalog) Explain(service string, now time.Time, more ...string) (*Acces
 			t.Tools = append(t.Tools, tool)
 		}
 	}
+	off := disabled(s.Latest, t.Tools)
 	for _, p := range x.Consumers() {
-		t.Consumers = append(t.Consumers, explainConsumer(s.Access, p, t.Tools, now))
+		row := explainConsumer(s.Access, p, t.Tools, now)
+		for _, tool := range off {
+			row.Tools[tool] = AccessCell{Why: ToolDisabled}
+		}
+		t.Consumers = append(t.Consumers, row)
 	}
 	slices.SortFunc(t.Consumers, func(a, b AccessConsumer) int { return cmp.Compare(a.Name, b.Name) })
 	return t, true
+}
+
+// ToolDisabled is why nobody may call a tool, whatever the grants say.
+const ToolDisabled = "the tool is disabled for everybody, or not in the service's allowTools"
+
+// disabled returns those of the tools that are off for everybody.
+func disabled(v *Variant, tools []string) (off []string) {
+	if v == nil {
+		return nil
+	}
+	def, _, err := v.definition()
+	if err != nil {
+		return nil
+	}
+	for _, tool := range tools {
+		if def.Disabled([]byte(tool)) {
+			off = append(off, tool)
+		}
+	}
+	return off
 }
 
 func explainConsumer(table *access.Table, p *registry.Consumer, tools []string, now time.Time) AccessConsumer {

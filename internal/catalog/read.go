@@ -1,7 +1,9 @@
 package catalog
 
 import (
+	"maps"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -162,6 +164,9 @@ func summarize(def *registry.Definition) *summary {
 	tools := make([]string, len(def.Tools))
 	for i := range def.Tools {
 		tools[i] = def.Tools[i].Name
+	}
+	if !def.Kind.Converted() {
+		tools = slices.Sorted(maps.Keys(def.AllowTools)) // the backend knows which of them there are
 	}
 	return &summary{
 		name: def.Name, kind: def.Kind, protocol: def.Protocol, description: def.Description, deprecated: def.Deprecated, tools: namesOf(tools),

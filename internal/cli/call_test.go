@@ -329,6 +329,11 @@ bob       hello        yes       tool grant on hello
 		t.Errorf("got\n%s", out)
 	}
 	// Reasons that are no grant's.
+	r.put("proxy-services/tools.yaml", "upstream: {url: http://127.0.0.1:1/mcp, transport: streamable}\nallowTools: [add_one]\n")
+	if out := r.must("grants", "explain", "tools", "--consumer", "bob", "--tool", "add_two", none); !strings.Contains(out, "bob       add_two  no        the tool is disabled for everybody") ||
+		strings.Contains(out, "grants allow") {
+		t.Errorf("got\n%s", out)
+	}
 	r.must("consumers", "disable", "bob")
 	if out := r.must("grants", "explain", "shop", "--consumer", "bob", none); !strings.Contains(out, "consumer disabled") || !strings.Contains(out, "consumers enable bob") {
 		t.Errorf("got\n%s", out)

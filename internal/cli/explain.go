@@ -223,6 +223,8 @@ func adviseOnExplained(service string, c catalog.AccessConsumer, tool string) st
 	switch {
 	case !cell.Allowed && strings.HasPrefix(cell.Why, access.ConsumerDisabled.String()):
 		return "Enable it: nacos-mcp-proxy consumers enable " + c.Name
+	case cell.Why == catalog.ToolDisabled:
+		return "It is for the service's document to allow: nacos-mcp-proxy services show " + service
 	case !cell.Allowed:
 		return "Allow it: " + command
 	case !usable && cell.Why != access.SwitchOff.String():

@@ -37,26 +37,9 @@ func (c *toolCompiler) securities() {
 	}
 	switch {
 	case pass != nil && pass.Passthrough:
-		from, ok := c.scheme("security.id", pass.ID)
-		if !ok {
-			return
+		if p, ok := c.handOn("security", pass, "requestTemplate.security", q); ok {
+			c.tool.security = append(c.tool.security, p)
 		}
-		p := securityPlan{scheme: canonical(*from), from: from}
-		if q != nil {
-			to, ok := c.scheme("requestTemplate.security.id", q.ID)
-			if !ok {
-				return
-			}
-			p.scheme = canonical(*to)
-			if q.Credential != "" { // for callers who have none of their own
-				own, ok := c.plan("requestTemplate.security", q)
-				if !ok {
-					return
-				}
-				p.credential = own.credential
-			}
-		}
-		c.tool.security = append(c.tool.security, p)
 	case q != nil:
 		if p, ok := c.plan("requestTemplate.security", q); ok {
 			c.tool.security = append(c.tool.security, p)
@@ -65,6 +48,31 @@ func (c *toolCompiler) securities() {
 	if pass != nil && !pass.Passthrough {
 		c.scheme("security.id", pass.ID)
 	}
+}
+
+// handOn plans to hand the caller's own credential of the scheme pass on, translated to the scheme to, which may be nil.
+func (c *toolCompiler) handOn(passField string, pass *registry.SecurityRef, toField string, to *registry.SecurityRef) (securityPlan, bool) {
+	from, ok := c.scheme(passField+".id", pass.ID)
+	if !ok {
+		return securityPlan{}, false
+	}
+	p := securityPlan{scheme: canonical(*from), from: from}
+	if to == nil {
+		return p, true
+	}
+	target, ok := c.scheme(toField+".id", to.ID)
+	if !ok {
+		return securityPlan{}, false
+	}
+	p.scheme = canonical(*target)
+	if to.Credential != "" { // for callers who have none of their own
+		own, ok := c.plan(toField, to)
+		if !ok {
+			return securityPlan{}, false
+		}
+		p.credential = own.credential
+	}
+	return p, true
 }
 
 // plan compiles a reference to a scheme with a configured credential.

@@ -50,7 +50,7 @@ security: {id: up}
 		t.Fatal(found)
 	}
 	h := http.Header{}
-	query, hosts, err := c.Apply(h, "a=1")
+	query, hosts, err := c.Apply(h, "a=1", Call{})
 	if err != nil || query != "a=1" || h.Get("X-Key") != "s3cret-key" || len(hosts) != 1 {
 		t.Errorf("applied %v, %q, %v, %v", h, query, hosts, err)
 	}

@@ -70,9 +70,9 @@ type state struct {
 	modern        bool
 	ticket        access.Ticket
 	passed        relay.Exchange
-	off           map[string]bool // tools that nobody may see
-	bodyFree      bool            // nothing reads the body any more
-	worked        bool            // work and request were used
+	def           *registry.Definition // of a service that is passed on
+	bodyFree      bool                 // nothing reads the body any more
+	worked        bool                 // work and request were used
 
 	// for the audit log
 	allowed bool
@@ -407,9 +407,6 @@ func (c *call) write(status int, body []byte) {
 	n, _ := c.w.Write(body)
 	c.written = int64(n)
 }
-
-// hidden tells whether a tool is off for everyone, service grants included.
-func hidden(def *registry.Definition, tool []byte) bool { return def.Hidden[string(tool)] }
 
 // noteFault keeps for the audit log what the client is not told of a backend's fault.
 func (c *call) noteFault(err error) {

@@ -229,7 +229,7 @@ func (c *call) callTool() {
 	}
 	defer x.Release()
 	tool := x.Service.Tools[string(c.env.Name)]
-	if granted := c.mayCall(c.env.Name); tool == nil || !granted || hidden(x.Definition, c.env.Name) {
+	if granted := c.mayCall(c.env.Name); tool == nil || !granted || x.Definition.Disabled(c.env.Name) {
 		c.unknownTool(tool != nil && !granted)
 		return
 	}

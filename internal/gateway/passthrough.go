@@ -1,12 +1,15 @@
 package gateway
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/relay"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
 )
 
@@ -20,7 +23,7 @@ func (c *call) passthrough() {
 	if c.r.Method == http.MethodPost && (!c.headersAgree() || !c.mayPass(x)) {
 		return
 	}
-	c.off = x.Definition.Hidden
+	c.def = x.Definition
 	of := c
 	if x.Definition.Transport == registry.SSE {
 		of = c.copied() // the end of a bridged session's call may be told to the backend when it is over
@@ -29,10 +32,25 @@ func (c *call) passthrough() {
 	*e = of.exchange()
 	e.Backend, e.Transport, e.ForwardHeaders = x.Backend, x.Definition.Transport, x.ForwardHeaders
 	e.Look, e.Strip, e.Credential = of.ownView, of.ownStrip, x.Credential
-	if len(c.off) > 0 || c.restricted() {
+	if len(c.def.Hidden) > 0 || c.def.AllowTools != nil || c.restricted() {
 		e.See = of.ownSees
 	}
+	if x.Own != nil {
+		e.Private, e.Credential = true, c.ownCredential(x)
+	}
 	c.carried(c.g.options.Relay.Serve(c.w, c.r, e))
+}
+
+// ownCredential returns what hands the caller's own credential on to the backend. A session may outlive the call.
+func (c *call) ownCredential(x *catalog.Compiled) func(*upstream.Request) error {
+	caller := convert.Call{Header: c.clientHeader(), Query: c.clientQuery()}
+	return func(r *upstream.Request) error {
+		err := x.Own(r, caller)
+		if missing, ok := errors.AsType[*convert.NoCredentialError](err); ok {
+			return &relay.CallerError{Message: missing.Error()}
+		}
+		return err
+	}
 }
 
 // carried notes what became of an exchange.
@@ -64,7 +82,7 @@ func (c *call) mayPass(x *catalog.Compiled) bool {
 	method := c.env.Method
 	if method == wire.MethodToolsCall {
 		granted := c.mayCall(c.env.Name)
-		if granted && !hidden(x.Definition, c.env.Name) {
+		if granted && !x.Definition.Disabled(c.env.Name) {
 			return true
 		}
 		if c.env.Kind != wire.Request {
@@ -107,7 +125,7 @@ func (c *call) drop(reason string) {
 
 // sees is the filter for lists of tools.
 func (c *call) sees(tool []byte) bool {
-	return !c.off[string(tool)] && (!c.restricted() || c.service.Access.Tool(c.identity.consumer, tool, c.g.now()).Allowed)
+	return !c.def.Disabled(tool) && (!c.restricted() || c.service.Access.Tool(c.identity.consumer, tool, c.g.now()).Allowed)
 }
 
 func (c *call) strip(name string, values []string) bool {

@@ -44,6 +44,12 @@ func Assemble(m *Manifest, version string, spec *Spec, set *ToolSet) (*Definitio
 			s.reject("remoteServerConfig.exportPath", "%s", fault)
 		}
 		def.Backend.Security = set.upstream
+		if set.downstream != nil && set.downstream.Passthrough {
+			def.Downstream = set.downstream
+			if !def.HasScheme(set.downstream.ID) {
+				s.reject("extensions.server.defaultDownstreamSecurity.id", "no security scheme has the id %q", shown(set.downstream.ID))
+			}
+		}
 		if set.upstream != nil && !def.HasScheme(set.upstream.ID) {
 			s.reject("extensions.server.defaultUpstreamSecurity.id", "no security scheme has the id %q", shown(set.upstream.ID))
 		}

@@ -105,6 +105,11 @@ func (def *Definition) kind(o *object, s *server, u *backend) {
 	def.Backend.Security = u.security
 	if def.Backend.Security == nil {
 		def.Backend.Security = s.upstream
+	} else if s.upstream != nil {
+		s.ignore("defaultUpstreamSecurity", "upstream.security comes before it")
+	}
+	if s.downstream != nil && s.downstream.Passthrough {
+		def.Downstream = s.downstream
 	}
 	def.endpoint(o, s, u)
 }

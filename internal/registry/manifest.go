@@ -31,6 +31,9 @@ func ParseManifest(dataID string, content []byte) (*Manifest, []Rejection) {
 	if !ok {
 		return nil, s.found
 	}
+	s.expect(root, "", textual, "name", "protocol", "status", "latestPublishedVersion")
+	s.expectOrLeave(root, sequence, "versionDetails")
+	s.expectOrLeave(root, textual, "description")
 	if said := root.text("id"); said != "" && said != id {
 		s.warn("id", "is %q, which is not the id in the data id; the data id counts", shown(said))
 	}

@@ -1,9 +1,12 @@
 package registry
 
 import (
+	"slices"
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 )
 
 // ParseService reads a proxy-services document: the dialect of Higress's mcp-server plugin and our upstream
@@ -109,21 +112,34 @@ func (def *Definition) allowOnly(o *object, s *server) {
 		given.reject("allowTools", "must name at least one tool, or be left out to allow all")
 		return
 	}
-	def.AllowTools = allow
-	allowed := make(map[string]bool, len(allow))
+	def.AllowTools = make(map[string]bool, len(allow))
 	for _, name := range allow {
-		allowed[name] = true
+		def.AllowTools[name] = true
 	}
-	kept := def.Tools[:0:0]
-	for _, t := range def.Tools {
-		if allowed[t.Name] {
-			kept = append(kept, t)
-			continue
-		}
-		if def.Hidden == nil {
-			def.Hidden = map[string]bool{}
-		}
-		def.Hidden[t.Name] = true
+	if !def.Kind.Converted() {
+		return // the backend's tools are known when it lists them
 	}
-	def.Tools = kept
+	names := toolNames(o.at["tools"])
+	for _, name := range allow {
+		if !contains(names, name) {
+			given.r.warn(given.at["allowTools"], join(given.path, "allowTools"), "no tool has the name %q%s", shown(name), spelling.DidYouMean(name, names))
+		}
+	}
+	def.Tools = slices.DeleteFunc(def.Tools, func(t Tool) bool { return !def.AllowTools[t.Name] })
+}
+
+// toolNames lists the names of tools as they are written, rejected ones too.
+func toolNames(tools *yaml.Node) (names []string) {
+	if tools == nil {
+		return nil
+	}
+	for _, t := range tools.Content {
+		t = resolve(t)
+		for i := 0; t.Kind == yaml.MappingNode && i+1 < len(t.Content); i += 2 {
+			if t.Content[i].Value == "name" {
+				names = append(names, resolve(t.Content[i+1]).Value)
+			}
+		}
+	}
+	return names
 }

@@ -35,7 +35,12 @@ func ParseSpec(dataID string, content []byte) (*Spec, []Rejection) {
 		Status: strings.ToLower(root.text("status")), Version: root.object("versionDetail").text("version"),
 		Enabled: s.flag(root, "enabled", "enabled", true),
 	}
+	s.expect(root, "", textual, "protocol", "status", "toolsDescriptionRef")
+	s.expect(root, "", mapping, "remoteServerConfig", "versionDetail")
+	s.expectOrLeave(root, textual, "description")
 	remote := root.object("remoteServerConfig")
+	s.expect(remote, "remoteServerConfig.", textual, "exportPath")
+	s.expect(remote, "remoteServerConfig.", mapping, "serviceRef")
 	spec.ExportPath = remote.text("exportPath")
 	spec.ToolsRef = root.text("toolsDescriptionRef")
 	if ref := remote.object("serviceRef"); ref != nil {

@@ -34,6 +34,9 @@ func ParseTools(dataID string, content []byte) (*ToolSet, []Rejection) {
 		return nil, s.found
 	}
 	set := &ToolSet{DataID: dataID, hidden: map[string]bool{}}
+	s.expect(root, "", sequence, "tools", "securitySchemes")
+	s.expect(root, "", mapping, "toolsMeta", "extensions")
+	s.expect(root.object("extensions"), "extensions.", mapping, "server.defaultDownstreamSecurity", "server.defaultUpstreamSecurity")
 	root["securitySchemes"].ForEach(func(_, v gjson.Result) bool {
 		m := membersOf(v)
 		scheme := SecurityScheme{ID: m.text("id"), Type: m.text("type"), Scheme: m.text("scheme"), In: m.text("in"), Name: m.text("name"), DefaultCredential: m.text("defaultCredential")}
@@ -107,6 +110,9 @@ func (s *stored) readStoredTool(index int, at gjson.Result, m, allMeta members, 
 		}
 		t.InputSchema = json.RawMessage(emptySchema)
 	}
+	in.expect(m, "", mapping, "security")
+	in.expectOrLeave(m, textual, "title", "description")
+	in.expectOrLeave(m, mapping, "annotations", "_meta", "outputSchema")
 	meta := allMeta.object(t.Name)
 	template := meta.object("templates").object("json-go-template")
 	switch {
@@ -126,8 +132,17 @@ func (s *stored) readStoredTool(index int, at gjson.Result, m, allMeta members, 
 
 func (s *stored) readTemplate(t *Tool, m members) {
 	q := m.object("requestTemplate")
+	s.expect(m, "", mapping, "requestTemplate", "responseTemplate", "argsPosition", "security")
+	s.expect(m, "", textual, "errorResponseTemplate")
+	s.expect(q, "requestTemplate.", textual, "url", "method")
+	s.expect(q, "requestTemplate.", mapping, "security")
+	if h := q["headers"]; h.Exists() && !h.IsObject() {
+		s.expect(q, "requestTemplate.", sequence, "headers")
+	}
+	s.expect(m.object("responseTemplate"), "responseTemplate.", textual, "body", "prependBody", "appendBody")
+	headers := s.headers(q["headers"])
 	t.Request = RequestTemplate{
-		URL: q.text("url"), Method: q.text("method"), Body: q.text("body"), Headers: s.headers(q["headers"]),
+		URL: q.text("url"), Method: q.text("method"), Body: s.body(q, headers), Headers: headers,
 		ArgsToJSONBody: s.flag(q, "argsToJsonBody", "requestTemplate.argsToJsonBody", false),
 		ArgsToURLParam: s.flag(q, "argsToUrlParam", "requestTemplate.argsToUrlParam", false),
 		ArgsToFormBody: s.flag(q, "argsToFormBody", "requestTemplate.argsToFormBody", false),

@@ -53,9 +53,17 @@ type Definition struct {
 	Config          map[string]any // server.config: values templates see as .config
 	SecuritySchemes []SecurityScheme
 	Tools           []Tool          // converted services: in document order, enabled ones only
-	Hidden          map[string]bool // tools disabled for everyone (toolsMeta.enabled false, or not in allowTools)
-	AllowTools      []string        // Higress's server.allowTools; empty means all
+	Hidden          map[string]bool // tools disabled for everyone (toolsMeta.enabled false)
+	AllowTools      map[string]bool // Higress's allowTools: the only tools that anybody sees and calls; nil means all
 	Deprecated      bool
+	// Downstream is where callers have a credential of their own for an MCP backend, which is handed on to it; nil: none
+	// is. Tools of converted services have it in their Security.
+	Downstream *SecurityRef `json:",omitzero"`
+}
+
+// Disabled reports whether a tool is off for everyone, whatever grants say.
+func (d *Definition) Disabled(tool []byte) bool {
+	return d.Hidden[string(tool)] || d.AllowTools != nil && !d.AllowTools[string(tool)]
 }
 
 // Backend says where a service's calls go.

@@ -22,7 +22,7 @@ func ParseUpstream(dataID string, content []byte) (*Upstream, []Rejection) {
 }
 
 // WithUpstream gives a copy of d with what u adds to its backend. What u says beats the service's own
-// document; header lists add up; a scheme of u replaces the service's of the same id. A nil u changes nothing.
+// document, so that its security takes the place of callers' own credentials too; header lists add up; a scheme of u replaces the service's of the same id. A nil u changes nothing.
 func (d *Definition) WithUpstream(u *Upstream) *Definition {
 	c := *d
 	if u == nil {
@@ -35,7 +35,7 @@ func (d *Definition) WithUpstream(u *Upstream) *Definition {
 		c.Backend.TLS = u.TLS
 	}
 	if u.Security != nil {
-		c.Backend.Security = u.Security
+		c.Backend.Security, c.Downstream = u.Security, nil // who runs the backend decides what it is sent
 	}
 	c.Backend.ForwardHeaders = slices.Clone(d.Backend.ForwardHeaders)
 	for _, h := range u.ForwardHeaders {

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -85,7 +86,8 @@ type Exchange struct {
 	ForwardHeaders []string
 	// Strip tells of a request header that it is not to reach the backend, as a key may stand in it; nil: none is such.
 	Strip func(name string, values []string) bool
-	// Credential adds the service's own credential towards its backend, and where it may go; nil: there is none.
+	// Credential adds the credential towards the service's backend, its own or the caller's, and where it may go; nil: there
+	// is none. A *CallerError is told to the client.
 	Credential func(*upstream.Request) error
 	// Key is the digest of the key that the client presented; zero where none was needed. View is what the decision about
 	// this exchange let it see, for Review to compare with; Look gives it where it is nil, for exchanges that may become a
@@ -219,8 +221,16 @@ func refuse(w http.ResponseWriter, req *http.Request, x *Exchange, why wire.Refu
 	return Outcome{Status: e.Status, Bytes: int64(n), Err: err, Reason: e.Message}
 }
 
+// CallerError is why an Exchange's Credential cannot be added: something that the caller must mend, in words for it.
+type CallerError struct{ Message string }
+
+func (e *CallerError) Error() string { return e.Message }
+
 // refuseError answers for a call that upstream could not make.
 func refuseError(w http.ResponseWriter, req *http.Request, x *Exchange, err error) Outcome {
+	if caller, ok := errors.AsType[*CallerError](err); ok {
+		return refuse(w, req, x, wire.InvalidRequest, caller.Message)
+	}
 	var o Outcome
 	switch kind := upstream.KindOf(err); {
 	case kind == upstream.Canceled:
