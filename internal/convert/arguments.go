@@ -232,6 +232,9 @@ func (c *toolCompiler) declare() {
 		switch d.Position {
 		case registry.InPath:
 			a.pos = toPath
+			if strings.ContainsAny(d.Name, notInBraces) {
+				c.reject("args", d.Line, "argument %q cannot have the position path: its name holds one of { } / ? #", d.Name)
+			}
 		case registry.InQuery:
 			a.pos = toQuery
 		case registry.InHeader:

@@ -171,33 +171,54 @@ func (c *toolCompiler) marks(src string, line int) string {
 	return out.String()
 }
 
+// braces puts marks where {name} stands in the author's text, for any name that an argument may have in a path. Braces
+// that name no such argument stay, as they do in Higress.
 func (c *toolCompiler) braces(s string, line int) string {
 	const field = "requestTemplate.url"
 	t := c.tool
 	var out strings.Builder
-	last := 0
-	for _, m := range braceArg.FindAllStringSubmatchIndex(s, -1) {
-		name := s[m[2]:m[3]]
-		if m[0] > 0 && s[m[0]-1] == '$' {
-			continue // ${…} is a credential
+	for s != "" {
+		open := strings.IndexByte(s, '{')
+		if open < 0 {
+			break
 		}
+		end := strings.IndexAny(s[open+1:], notInBraces)
+		if end < 0 {
+			break
+		}
+		end += open + 1
+		if s[end] != '}' {
+			out.WriteString(s[:end]) // another brace may begin there
+			s = s[end:]
+			if s[0] != '{' {
+				out.WriteByte(s[0])
+				s = s[1:]
+			}
+			continue
+		}
+		name, whole := s[open+1:end], s[:end+1]
+		before := s[:open]
+		s = s[end+1:]
 		i, ok := t.index[name]
 		switch {
-		case !ok:
-			c.reject(field, line, "{%s} has no argument of that name%s", name, spelling.DidYouMean(name, c.argNames()))
+		case strings.HasSuffix(before, "$") || before == "" && strings.HasSuffix(out.String(), "$"): // a credential
+		case ok && (t.args[i].pos == toPath || t.args[i].pos == nowhere):
+			t.args[i].pos, t.args[i].inURL = toPath, true
+			out.WriteString(before)
+			out.WriteString(mark(i, true))
 			continue
-		case t.args[i].pos != toPath && t.args[i].pos != nowhere:
-			c.reject(field, line, "{%s} stands in the URL, but the argument has another position", name)
-			continue
+		case ok:
+			c.warn(field, line, "{%s} stands in the URL, but the argument has another position: it stays as it is", name)
+		case plainName.MatchString(name):
+			c.warn(field, line, "{%s} has no argument of that name%s: it stays as it is", name, spelling.DidYouMean(name, c.argNames()))
 		}
-		t.args[i].pos, t.args[i].inURL = toPath, true
-		out.WriteString(s[last:m[0]])
-		out.WriteString(mark(i, true))
-		last = m[1]
+		out.WriteString(whole)
 	}
-	out.WriteString(s[last:])
-	return out.String()
+	return out.String() + s
 }
+
+// notInBraces are the characters that the name of an argument with a {place} in a path cannot have.
+const notInBraces = "{}/?#"
 
 // checkURL tries the URL with sample arguments, so that what is wrong with it shows before anybody calls.
 func (c *toolCompiler) checkURL(field string, line int) {

@@ -155,8 +155,9 @@ func (c *toolCompiler) usesConfig(field string, line int, path []string) {
 }
 
 var (
-	bareArg  = regexp.MustCompile(`\{\{\s*\.args\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}`)
-	braceArg = regexp.MustCompile(`\{([A-Za-z_][A-Za-z0-9_.-]*)\}`)
+	bareArg = regexp.MustCompile(`\{\{\s*\.args\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}`)
+	// plainName is what looks like the name of an argument, rather than like other text in braces.
+	plainName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 	// blocks change what the dot is, so that {{.args.x}} within them may be something else.
 	blocks = regexp.MustCompile(`\{\{-?\s*(with|range|define|block|template)\b`)
 )

@@ -37,7 +37,7 @@ func argsOfSchema(schema []byte, where map[string]string, url string) []Arg {
 					return a.Type == "null"
 				})
 			}
-			if a.Position == "" && strings.Contains(path, "{"+a.Name+"}") && !strings.Contains(path, "{{"+a.Name+"}}") {
+			if a.Position == "" && !strings.ContainsAny(a.Name, "{}/?#") && strings.Contains(path, "{"+a.Name+"}") && !strings.Contains(path, "{{"+a.Name+"}}") {
 				a.Position = InPath
 			}
 			if i, ok := at[a.Name]; ok {
