@@ -11,7 +11,7 @@ var ErrBudget = errors.New("template budget exceeded")
 // Budget bounds an execution. A zero field means the default; time is bounded through Steps, which also count the
 // bytes that functions go through, and memory through Output.
 type Budget struct {
-	Steps  int // actions, iterations, and each 64 bytes or 16 elements that a function handles; default 5,000,000
+	Steps  int // actions, iterations, and each 64 bytes or 4 elements that a function handles; default 5,000,000
 	Output int // bytes written; what functions make on the way may take four times as much; default 16 MiB
 	Depth  int // templates within templates; default 100
 }
@@ -44,6 +44,7 @@ var (
 	errOutput = budgetError("template's output is over its limit")
 	errMemory = budgetError("template makes too much text on the way")
 	errDepth  = budgetError("templates call each other too deeply")
+	errDeep   = budgetError("a value is nested too deeply")
 )
 
 type budgetError string

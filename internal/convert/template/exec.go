@@ -22,7 +22,6 @@ type exec struct {
 	frame  int
 	args   []Value // arguments being gathered
 	place  place
-	json   string // root as text, once gjson asked for it
 }
 
 var execs = sync.Pool{New: func() any { return new(exec) }}
@@ -283,12 +282,12 @@ func (e *exec) walk(v Value, path []string) (Value, error) {
 		switch v.kind {
 		case KindObject:
 			where := v.flags
-			var passed int
-			v, passed = v.member(name)
+			var work int
+			v, work = v.member(name)
 			if where&(rootData|arguments) != 0 {
 				e.markArgument(&v, where, name)
 			}
-			if e.steps -= 1 + passed/16; e.steps < 0 {
+			if e.steps -= 1 + work/16; e.steps < 0 {
 				return Value{}, errSteps
 			}
 		case KindOther:
@@ -332,6 +331,16 @@ func (e *exec) apply(x *expr, dot Value) (Value, error) {
 		e.args = append(e.args, v)
 	}
 	args := e.args[base:]
+	if x.fn.cost != costFixed {
+		for i := range args {
+			e.steps -= len(args[i].s) >> 6
+		}
+		if e.steps < 0 {
+			clear(args)
+			e.args = e.args[:base]
+			return Value{}, e.fail(x.pos, errSteps)
+		}
+	}
 	v, err := x.fn.call(e, args)
 	if err == nil && !x.fn.own {
 		v.flags |= e.provenance(x.fn, args)
@@ -357,12 +366,61 @@ func (e *exec) text(v Value) (string, error) {
 		}
 		return unescape(v.s), e.grow(len(v.s))
 	case KindArray, KindObject:
-		b, ok := v.appendJSON(nil, 0, e.memory)
-		if !ok {
-			return "", errMemory
-		}
-		return textOf(b), e.grow(2 * len(b))
+		return e.json(v)
 	}
 	s := v.Text()
 	return s, e.grow(len(s))
+}
+
+// json is the value's compact JSON, counted before it is made.
+func (e *exec) json(v Value) (string, error) {
+	n, err := e.measure(&v, 0)
+	if err == nil {
+		err = e.grow(2 * n)
+	}
+	if err != nil {
+		return "", err
+	}
+	b, ok := v.appendJSON(make([]byte, 0, n), 0, n+e.memory)
+	if !ok {
+		return "", errMemory
+	}
+	return textOf(b), e.grow(max(len(b)-n, 0))
+}
+
+// measure returns how long the value's JSON is at least, but for white space, and no less than a sixth of what it is.
+// What functions made may hold one thing many times over, so that each look at a part is a step.
+func (e *exec) measure(v *Value, depth int) (int, error) {
+	if depth > maxJSONDepth {
+		return 0, errDeep
+	}
+	switch p := v.p.(type) {
+	case *document:
+		return len(p.text(v.n)), nil
+	case *list:
+		return e.measureAll(p.items, 2+len(p.items), depth)
+	case *object:
+		n := 2 + 4*len(p.keys)
+		for _, k := range p.keys {
+			n += len(k)
+		}
+		return e.measureAll(p.vals, n, depth)
+	}
+	return len(v.s) + 2, nil
+}
+
+func (e *exec) measureAll(parts []Value, n, depth int) (int, error) {
+	if err := e.charge(1 + len(parts)/4); err != nil {
+		return 0, err
+	}
+	for i := range parts {
+		m, err := e.measure(&parts[i], depth+1)
+		if err != nil {
+			return 0, err
+		}
+		if n += m; n > e.memory {
+			return 0, errMemory
+		}
+	}
+	return n, nil
 }

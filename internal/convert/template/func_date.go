@@ -33,8 +33,11 @@ func (e *exec) instant(v Value) (time.Time, error) {
 		return time.Unix(n, 0), err
 	case KindString:
 		s := v.Text()
-		if s == "" {
+		switch {
+		case s == "":
 			return e.now(), nil
+		case len(s) > maxTime:
+			return time.Time{}, errNoTime
 		}
 		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 			return time.Unix(n, 0), nil
@@ -45,8 +48,13 @@ func (e *exec) instant(v Value) (time.Time, error) {
 			}
 		}
 	}
-	return time.Time{}, errors.New("not a time: give a number of seconds, RFC 3339 text or the result of now or toDate")
+	return time.Time{}, errNoTime
 }
+
+var errNoTime = errors.New("not a time: give a number of seconds, RFC 3339 text or the result of now or toDate")
+
+// maxTime bounds the text of a time in bytes; the parser keeps copies of what it cannot read.
+const maxTime = 64
 
 // zones are the time zones in use; only names that exist get in, so it is bounded.
 var zones sync.Map
@@ -78,7 +86,10 @@ func (e *exec) format(t time.Time, layout string) (Value, error) {
 	if y := t.Year(); y > 9999 || y < -9999 {
 		return Value{}, errors.New("a time out of range")
 	}
-	return String(t.Format(layout)), e.grow(16 * len(layout))
+	if err := e.grow(16 * len(layout)); err != nil {
+		return Value{}, err
+	}
+	return String(t.Format(layout)), nil
 }
 
 // dateFunc formats a time; at tells which arguments are layout, time and zone (-1: the one by default).
@@ -144,11 +155,14 @@ func defineDates(define definer) {
 		if err != nil {
 			return Value{}, err
 		}
+		if err := e.charge((len(s[0]) + len(s[1])) / 8); err != nil {
+			return Value{}, err
+		}
 		t, err := time.ParseInLocation(s[0], s[1], time.Local)
 		if err != nil && must {
 			return Value{}, errors.New("the text is no time in this layout")
 		}
-		return timeValue(t), e.charge((len(s[0]) + len(s[1])) / 8)
+		return timeValue(t), nil
 	}
 	define("toDate", 2, 2, made, func(e *exec, a []Value) (Value, error) { return parse(e, a, false) })
 	define("mustToDate", 2, 2, made, func(e *exec, a []Value) (Value, error) { return parse(e, a, true) })

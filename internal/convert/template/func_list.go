@@ -3,6 +3,7 @@ package template
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +19,7 @@ func (e *exec) growList(n int) error {
 		return errMemory
 	}
 	e.memory -= n * valueSize
-	return e.charge(n / 16)
+	return e.charge(n / 4)
 }
 
 // items gives an array's elements. What is missing or null is an empty one.
@@ -54,7 +55,10 @@ func listFunc(f func(e *exec, items, before []Value) ([]Value, error)) body {
 
 func defineLists(define definer) {
 	define("list tuple", 0, -1, own, func(e *exec, a []Value) (Value, error) {
-		return Array(slices.Clone(a)...), e.growList(len(a))
+		if err := e.growList(len(a)); err != nil {
+			return Value{}, err
+		}
+		return Array(slices.Clone(a)...), nil
 	})
 	define("join", 2, 2, made, func(e *exec, a []Value) (Value, error) {
 		sep, v := a[0], a[1]
@@ -76,8 +80,15 @@ func defineLists(define definer) {
 		if err != nil {
 			return Value{}, err
 		}
+		size := 0
+		for i := range s {
+			size += len(s[i])
+		}
+		if err := e.charge((len(s) + size/64) * bits.Len(uint(len(s))) / 4); err != nil {
+			return Value{}, err
+		}
 		slices.Sort(s)
-		return stringList(s), e.charge(len(s))
+		return stringList(s), nil
 	})
 	define("split", 2, 2, made, func(e *exec, a []Value) (Value, error) { return e.splitNumbered(a[0], a[1], -1) })
 	define("splitn", 3, 3, made, func(e *exec, a []Value) (Value, error) {
@@ -96,8 +107,15 @@ func defineLists(define definer) {
 		return v, nil
 	})
 	define("last mustLast", 1, 1, own, func(e *exec, a []Value) (Value, error) {
-		v, passed := a[0].element(a[0].Len() - 1)
-		return v, e.charge(passed / 16)
+		n := a[0].Len() // of a string, its length: element finds nothing there
+		if a[0].kind != KindArray {
+			n = 0
+		}
+		if err := e.charge(n / 16); err != nil {
+			return Value{}, err
+		}
+		v, _ := a[0].element(n - 1)
+		return v, nil
 	})
 	define("rest mustRest", 1, 1, own, listFunc(func(_ *exec, l, _ []Value) ([]Value, error) { return l[min(1, len(l)):], nil }))
 	define("initial mustInitial", 1, 1, own, listFunc(func(_ *exec, l, _ []Value) ([]Value, error) { return l[:max(len(l)-1, 0)], nil }))
@@ -174,11 +192,14 @@ func defineLists(define definer) {
 		if n < 1 {
 			return nil, errors.New("a chunk size below 1")
 		}
+		if err := e.growList(2 * (len(l)/n + 1)); err != nil {
+			return nil, err
+		}
 		var out []Value
 		for c := range slices.Chunk(l, n) {
 			out = append(out, Array(c...))
 		}
-		return out, e.growList(len(out))
+		return out, nil
 	}))
 }
 
@@ -194,7 +215,17 @@ func (e *exec) in(l []Value, v Value) (bool, error) {
 // slice is sprig's on arrays and the builtin on strings; positions beyond what is there stand for its ends.
 func slice(e *exec, a []Value) (Value, error) {
 	v := a[0]
-	n := v.Len()
+	var text string
+	n := 0
+	if v.kind == KindString {
+		var err error
+		if text, err = e.text(v); err != nil {
+			return Value{}, err
+		}
+		n = len(text)
+	} else {
+		n = v.Len()
+	}
 	bounds := [2]int{0, n}
 	for i, b := range a[1:] {
 		at, err := small(b)
@@ -205,10 +236,9 @@ func slice(e *exec, a []Value) (Value, error) {
 	}
 	bounds[1] = max(bounds[0], bounds[1])
 	if v.kind == KindString {
-		s, err := e.text(v)
-		out := String(part(s, bounds[0], bounds[1]))
+		out := String(part(text, bounds[0], bounds[1]))
 		out.flags = v.flags & carried
-		return out, err
+		return out, nil
 	}
 	l, err := e.items(v)
 	if err != nil || len(l) == 0 {

@@ -1,7 +1,6 @@
 package template
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 )
@@ -21,10 +20,17 @@ func (e *exec) fields(v Value) (*object, error) {
 	}
 	o := &object{keys: make([]string, 0, n+1), vals: make([]Value, 0, n+1)}
 	for it := v.members(); it.next(); {
-		o.keys, o.vals = append(o.keys, it.key), append(o.vals, it.value)
+		key, err := e.keyOf(&it)
+		if err != nil {
+			return nil, err
+		}
+		o.keys, o.vals = append(o.keys, key), append(o.vals, it.value)
 	}
 	return o, nil
 }
+
+// keyOf is the name of an iterator's member, counted.
+func (e *exec) keyOf(it *iterator) (string, error) { return e.text(it.rawKey) }
 
 // changeable is the object itself where the execution made it, as sprig's set changes its argument, else a copy.
 func (e *exec) changeable(v Value) (*object, error) {
@@ -72,8 +78,8 @@ func defineObjects(define definer) {
 		if err != nil || a[0].kind != KindObject {
 			return Bool(false), err
 		}
-		v, passed := a[0].member(key)
-		return Bool(v.Exists()), e.charge(passed / 16)
+		v, work := a[0].member(key)
+		return Bool(v.Exists()), e.charge(work / 16)
 	})
 	define("set", 3, 3, own, func(e *exec, a []Value) (Value, error) {
 		o, err := e.changeable(a[0])
@@ -127,11 +133,12 @@ func defineObjects(define definer) {
 		}
 		var out []Value
 		for _, v := range a[1:] {
-			if m, passed := v.member(key); m.Exists() {
+			m, work := v.member(key)
+			if err := e.charge(1 + work/16); err != nil {
+				return Value{}, err
+			}
+			if m.Exists() {
 				out = append(out, m)
-				if err := e.charge(passed / 16); err != nil {
-					return Value{}, err
-				}
 			}
 		}
 		return Array(out...), e.growList(len(out))
@@ -146,13 +153,16 @@ func defineObjects(define definer) {
 			if err != nil {
 				return Value{}, err
 			}
-			out := &object{}
+			if err := e.charge(len(o.keys) * len(names) / 16); err != nil {
+				return Value{}, err
+			}
+			out := &object{keys: make([]string, 0, len(o.keys)), vals: make([]Value, 0, len(o.keys))}
 			for i, k := range o.keys {
 				if slices.Contains(names, k) == keep {
 					out.keys, out.vals = append(out.keys, k), append(out.vals, o.vals[i])
 				}
 			}
-			return objectValue(out, a[0]), e.charge(len(o.keys) * len(names) / 16)
+			return objectValue(out, a[0]), nil
 		}
 	}
 	define("pick", 1, -1, own, selecting(true))
@@ -169,12 +179,13 @@ func defineObjects(define definer) {
 			if v.kind != KindObject {
 				return a[len(a)-2], nil
 			}
-			var passed int
-			if v, passed = v.member(name); !v.Exists() {
-				return a[len(a)-2], nil
-			}
-			if err := e.charge(passed / 16); err != nil {
+			var work int
+			v, work = v.member(name)
+			if err := e.charge(1 + work/16); err != nil {
 				return Value{}, err
+			}
+			if !v.Exists() {
+				return a[len(a)-2], nil
 			}
 		}
 		return v, nil
@@ -197,7 +208,7 @@ func (e *exec) merge(a []Value, overwrite bool) (Value, error) {
 
 func (e *exec) mergeInto(dst *object, src Value, overwrite bool, depth int) error {
 	if depth > maxJSONDepth {
-		return errors.New("a value is nested too deeply")
+		return errDeep
 	}
 	from, err := e.fields(src)
 	if err != nil {

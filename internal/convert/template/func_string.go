@@ -125,7 +125,10 @@ func cutting(f func(s, cut string) string) body {
 		if err != nil {
 			return Value{}, err
 		}
-		return String(f(s[1], s[0])), e.charge(len(s[1]) / 64 * (1 + len(s[0])/64))
+		if err := e.charge(len(s[1]) / 64 * (1 + len(s[0])/64)); err != nil {
+			return Value{}, err
+		}
+		return String(f(s[1], s[0])), nil
 	}
 }
 
@@ -202,9 +205,12 @@ func (e *exec) randomBytes(v Value) ([]byte, error) {
 	if n < 0 || n > maxRandom {
 		return nil, errors.New("a count over " + strconv.Itoa(maxRandom))
 	}
+	if err := e.grow(16 * n); err != nil {
+		return nil, err
+	}
 	b := make([]byte, n)
 	_, _ = rand.Read(b) // never fails (crypto/rand)
-	return b, e.grow(16 * n)
+	return b, nil
 }
 
 func random(define definer, name, alphabet string) {

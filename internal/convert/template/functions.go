@@ -49,6 +49,9 @@ func makeFunctions() map[string]*function {
 	for _, name := range []string{"join", "print", "println", "printf", "toString"} {
 		all[name].plain = true
 	}
+	for name, f := range all {
+		f.cost = costs[name]
+	}
 	return all
 }
 
@@ -92,10 +95,13 @@ func predicate(f func(a, b string) bool) body {
 
 func defineBuiltins(define definer) {
 	define("not", 1, 1, own, func(_ *exec, a []Value) (Value, error) { return Bool(!a[0].Truth()), nil })
-	define("len", 1, 1, made, func(_ *exec, a []Value) (Value, error) {
+	define("len", 1, 1, made, func(e *exec, a []Value) (Value, error) {
 		switch a[0].kind {
 		case KindNumber, KindBool, KindOther:
 			return Value{}, fmt.Errorf("%s has no length", a[0].kind)
+		case KindString:
+			s, err := e.text(a[0])
+			return intValue(int64(len(s))), err
 		}
 		return intValue(int64(a[0].Len())), nil
 	})
@@ -165,28 +171,31 @@ func joined(growth int, escape func(string) string) body {
 func index(e *exec, a []Value) (Value, error) {
 	v := a[0]
 	for _, key := range a[1:] {
-		passed := 0
+		work := 0
 		switch v.kind {
 		case KindArray:
 			n, ok := toInt(key)
 			if !ok || n < 0 || n >= int64(v.Len()) {
 				return v.none(), nil
 			}
-			v, passed = v.element(int(n))
+			if err := e.charge(int(n) / 16); err != nil {
+				return Value{}, err
+			}
+			v, _ = v.element(int(n))
 		case KindObject:
 			name, err := e.text(key)
 			if err != nil {
 				return Value{}, err
 			}
 			where := v.flags
-			v, passed = v.member(name)
+			v, work = v.member(name)
 			if where&(rootData|arguments) != 0 && key.flags&tainted == 0 {
 				e.markArgument(&v, where, name)
 			}
 		default:
 			return v.none(), nil
 		}
-		if err := e.charge(1 + passed/16); err != nil {
+		if err := e.charge(1 + work/16); err != nil {
 			return Value{}, err
 		}
 	}
@@ -200,7 +209,7 @@ func (e *exec) equal(a, b Value, depth int) (bool, error) {
 		return false, err
 	}
 	if depth > maxJSONDepth {
-		return false, errors.New("a value is nested too deeply")
+		return false, errDeep
 	}
 	if a.kind > b.kind {
 		a, b = b, a
@@ -209,7 +218,8 @@ func (e *exec) equal(a, b Value, depth int) (bool, error) {
 	case b.kind <= KindNull: // missing and null are the same nothing
 		return true, nil
 	case a.kind == KindNumber && b.kind == KindString:
-		return a.s == b.Text(), nil
+		s, err := e.text(b)
+		return a.s == s, err
 	case a.kind != b.kind:
 		return false, nil
 	}
@@ -217,10 +227,17 @@ func (e *exec) equal(a, b Value, depth int) (bool, error) {
 	case KindBool:
 		return a.n == b.n, nil
 	case KindNumber:
-		return compareNumbers(a.s, b.s) == 0, e.charge((len(a.s) + len(b.s)) / 64)
+		if err := e.charge((len(a.s) + len(b.s)) / 64); err != nil {
+			return false, err
+		}
+		return compareNumbers(a.s, b.s) == 0, nil
 	case KindString:
-		s, t := a.Text(), b.Text()
-		return s == t, e.charge((len(s) + len(t)) / 64)
+		s, err := e.text(a)
+		if err != nil {
+			return false, err
+		}
+		t, err := e.text(b)
+		return s == t, err
 	case KindOther:
 		return a.goString() == b.goString(), nil
 	}
@@ -234,9 +251,13 @@ func (e *exec) equal(a, b Value, depth int) (bool, error) {
 			other.next()
 			match = other.value
 		} else {
-			var passed int
-			match, passed = b.member(it.key)
-			if err := e.charge(passed / 16); err != nil || !match.Exists() {
+			key, err := e.keyOf(&it)
+			if err != nil {
+				return false, err
+			}
+			var work int
+			match, work = b.member(key)
+			if err := e.charge(work / 16); err != nil || !match.Exists() {
 				return false, err
 			}
 		}
@@ -269,7 +290,10 @@ func (e *exec) compare(a, b Value) (c int, ok bool, err error) {
 		if err != nil {
 			return 0, false, err
 		}
-		return compareNumbers(x, y), true, e.charge((len(x) + len(y)) / 64)
+		if err := e.charge((len(x) + len(y)) / 64); err != nil {
+			return 0, false, err
+		}
+		return compareNumbers(x, y), true, nil
 	}
 	return 0, false, fmt.Errorf("%s and %s have no order", a.kind, b.kind)
 }
@@ -352,18 +376,19 @@ func sprintf(e *exec, a []Value) (Value, error) {
 		return Value{}, err
 	}
 	args := make([]any, len(a)-1)
-	longest := 64
+	longest, all := 512, 0 // the longest number, 1e308 in full, has 309 digits
 	for i, v := range a[1:] {
 		s, err := e.text(v)
 		if err != nil {
 			return Value{}, err
 		}
 		args[i] = formatted{v, s}
-		longest = max(longest, 4*len(s))
+		longest = max(longest, 6*len(s))
+		all += len(s) + 64
 	}
 	total, err := formatSize(format, longest)
 	if err == nil {
-		err = e.grow(total)
+		err = e.grow(total + all) // those that no verb names are listed behind
 	}
 	if err != nil {
 		return Value{}, err

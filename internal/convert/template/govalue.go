@@ -92,7 +92,7 @@ func (e *exec) toGo(v Value, depth int) (any, error) {
 		return nil, err
 	}
 	if depth > maxJSONDepth {
-		return nil, errors.New("a value is nested too deeply")
+		return nil, errDeep
 	}
 	switch v.kind {
 	case KindMissing, KindNull:
@@ -102,6 +102,9 @@ func (e *exec) toGo(v Value, depth int) (any, error) {
 	case KindNumber:
 		if n, err := strconv.ParseInt(v.s, 10, 64); err == nil {
 			return n, nil
+		}
+		if err := e.charge(len(v.s) / 64); err != nil {
+			return nil, err
 		}
 		return float(v)
 	case KindString:
@@ -123,7 +126,11 @@ func (e *exec) toGo(v Value, depth int) (any, error) {
 			if err != nil {
 				return nil, err
 			}
-			out[it.key] = x
+			key, err := e.keyOf(&it)
+			if err != nil {
+				return nil, err
+			}
+			out[key] = x
 		}
 		return out, nil
 	}

@@ -54,8 +54,10 @@ func numeral(v Value) (string, error) {
 		if isNumber(s) {
 			return s, nil
 		}
-		if n, err := strconv.ParseInt(s, 10, 64); err == nil { // leading zeros
-			return strconv.FormatInt(n, 10), nil
+		if len(s) <= 64 {
+			if n, err := strconv.ParseInt(s, 10, 64); err == nil { // leading zeros
+				return strconv.FormatInt(n, 10), nil
+			}
 		}
 		return "", errors.New("a string is no number")
 	}
@@ -68,8 +70,10 @@ func toInt(v Value) (int64, bool) {
 	if err != nil {
 		return 0, false
 	}
-	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return n, true
+	if len(s) <= 20 { // the longest that fits; of others ParseInt would make a copy, for its error
+		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+			return n, true
+		}
 	}
 	if !strings.ContainsAny(s, ".eE") {
 		return 0, false
@@ -147,7 +151,9 @@ func bigArithmetic(e *exec, args []Value, fold func(z, a, b *big.Int) *big.Int) 
 		n, ok := new(big.Int), false
 		if v, fits := toInt(arg); fits {
 			n.SetInt64(v)
-		} else if n, ok = n.SetString(s, 10); !ok || len(s) > maxBigDigits {
+		} else if len(s) > maxBigDigits { // reading digits takes their square
+			return Value{}, errors.New("a number is out of range")
+		} else if n, ok = n.SetString(s, 10); !ok {
 			return Value{}, errors.New("a number is out of range")
 		}
 		if i == 0 {

@@ -68,6 +68,7 @@ type function struct {
 	name     string
 	min, max int // arguments; max -1: any number
 	call     body
+	cost     cost
 	// own says that the result carries its own provenance (functions that choose among or take apart their
 	// arguments); otherwise it is tainted when any argument was.
 	own bool

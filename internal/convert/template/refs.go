@@ -33,7 +33,7 @@ func (c *compiler) field(pos parse.Pos, base static, names []string) static {
 	return at
 }
 
-// seeThrough keeps track of paths written as calls, and compiles literal patterns once.
+// seeThrough keeps track of paths written as calls, and checks literal patterns and GJSON paths.
 func (c *compiler) seeThrough(e *expr, first static) static {
 	switch e.fn.name {
 	case "index", "get":
@@ -48,6 +48,9 @@ func (c *compiler) seeThrough(e *expr, first static) static {
 		}
 	case "gjson":
 		if names, ok := literals(e.args); ok && len(names) == 1 {
+			if err := checkPath(names[0]); err != nil {
+				c.fail(e.args[0].pos, "gjson: %v", err)
+			}
 			if path, ok := plainGJSON(names[0]); ok && c.scope[0].at.known {
 				c.ref(e.pos, static{path, true})
 			}
@@ -60,17 +63,11 @@ func (c *compiler) seeThrough(e *expr, first static) static {
 	return static{}
 }
 
+// regex reports what is wrong with a literal pattern. It is compiled by the first call that needs it.
 func (c *compiler) regex(e *expr) {
-	pattern := e.args[0].val.Text()
-	r, err := compileRegex(pattern)
-	if err != nil {
+	if _, _, err := readRegex(e.args[0].val.Text()); err != nil {
 		c.fail(e.args[0].pos, "%v", err)
-		return
 	}
-	if c.t.regexes == nil {
-		c.t.regexes = map[string]*regex{}
-	}
-	c.t.regexes[pattern] = r
 }
 
 // literals gives the strings of constant string expressions.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"time"
 
 	"github.com/Masterminds/sprig/v3"
@@ -20,13 +19,15 @@ var keyMakers = []string{"genPrivateKey", "derivePassword", "buildCustomCert", "
 const (
 	maxSprigInput = 64 << 10
 	maxWrapInput  = 4 << 10
+	maxVersions   = 1 << 10 // semver's patterns look ahead from every place
 	maxSprigArgs  = 64
 )
 
-// defineSprig takes over sprig's functions that are not written here for JSON values.
+// defineSprig takes over those of sprig's functions that are not written here for JSON values and whose cost is known:
+// what a later sprig brings is looked at first.
 func defineSprig(define definer, have map[string]*function) {
 	for name, f := range sprig.GenericFuncMap() {
-		if _, out := removed[name]; out || have[name] != nil || slices.Contains(keyMakers, name) {
+		if have[name] != nil || costs[name] != costBorrowed {
 			continue
 		}
 		r := reflect.ValueOf(f)
@@ -39,16 +40,19 @@ func defineSprig(define definer, have map[string]*function) {
 }
 
 func limitOf(name string) int {
-	if name == "wrapWith" {
+	switch name {
+	case "wrapWith":
 		return maxWrapInput
+	case "semver", "semverCompare":
+		return maxVersions
 	}
 	return maxSprigInput
 }
 
-// workOf is what a call costs in steps besides its text: decimals with large exponents are slow.
+// workOf is what a call costs in steps besides its text: decimals with large exponents are slow, and so are versions.
 func workOf(name string) int {
 	switch name {
-	case "addf", "add1f", "subf", "mulf", "divf":
+	case "addf", "add1f", "subf", "mulf", "divf", "semver", "semverCompare":
 		return 2000
 	}
 	return 50
@@ -65,11 +69,14 @@ func sprigFunc(f reflect.Value, t reflect.Type, name string) body {
 			return Value{}, fmt.Errorf("more than %d arguments", maxSprigArgs)
 		}
 		size := 0
-		for _, v := range a {
-			size += v.size()
-		}
-		if size > limit {
-			return Value{}, fmt.Errorf("arguments over %d bytes", limit)
+		for i := range a {
+			n, err := e.measure(&a[i], 0)
+			if err != nil {
+				return Value{}, err
+			}
+			if size += n; size > limit {
+				return Value{}, fmt.Errorf("arguments over %d bytes", limit)
+			}
 		}
 		in := make([]reflect.Value, len(a))
 		for i, v := range a {
@@ -95,18 +102,6 @@ func sprigFunc(f reflect.Value, t reflect.Type, name string) body {
 		}
 		return callSprig(f, in)
 	}
-}
-
-// size is roughly the text in a value.
-func (v Value) size() int {
-	switch p := v.p.(type) {
-	case *document:
-		return len(p.text(v.n))
-	case *list, *object:
-		b, _ := v.appendJSON(nil, 0, maxSprigInput)
-		return len(b)
-	}
-	return len(v.s)
 }
 
 // callSprig keeps panics and error texts to itself: both may quote an argument.

@@ -41,23 +41,29 @@ func (d *document) value(i uint32, carry flags) Value {
 	return Value{kind: KindNumber, flags: carry, s: d.raw[n.off:n.end]}
 }
 
+// member returns a member and the work of finding it: see Value.member. A name that is written with escapes is decoded
+// only where its length leaves it a chance.
 func (d *document) member(obj uint32, name string, carry flags) (Value, int) {
-	passed := 0
+	work := 0
 	end := d.nodes[obj].end
-	for i := obj + 1; i < end; passed++ {
+	for i := obj + 1; i < end; work++ {
 		k := d.nodes[i]
-		var same bool
+		same := false
 		if k.end&hasEscape == 0 {
-			same = d.raw[k.off+1:k.end-1] == name
-		} else {
-			same = unescape(d.raw[k.off+1:k.end&^hasEscape-1]) == name
+			if int(k.end-k.off)-2 == len(name) {
+				work += len(name) / 4
+				same = d.raw[k.off+1:k.end-1] == name
+			}
+		} else if raw := d.raw[k.off+1 : k.end&^hasEscape-1]; len(raw) > len(name) && len(raw) <= 6*len(name) {
+			work += len(raw) / 2
+			same = unescape(raw) == name
 		}
 		if same {
-			return d.value(i+1, carry), passed
+			return d.value(i+1, carry), work
 		}
 		i = d.after(i + 1)
 	}
-	return Value{flags: carry}, passed
+	return Value{flags: carry}, work
 }
 
 func (d *document) element(arr uint32, want int, carry flags) (Value, int) {

@@ -45,7 +45,6 @@ type Template struct {
 	main    *procedure
 	refs    []Ref
 	secrets []string
-	regexes map[string]*regex // literal patterns, compiled once
 }
 
 // Ref is a path from the data's root that the template reads, and where it stands in the template's text.

@@ -128,8 +128,8 @@ func (v Value) With(name string, member Value) Value {
 	n := v.Len() + 1
 	o.keys, o.vals = make([]string, 0, n), make([]Value, 0, n)
 	for it := v.members(); it.next(); {
-		if it.key != name {
-			o.keys, o.vals = append(o.keys, it.key), append(o.vals, it.value)
+		if key := it.key(); key != name {
+			o.keys, o.vals = append(o.keys, key), append(o.vals, it.value)
 		}
 	}
 	o.keys, o.vals = append(o.keys, name), append(o.vals, member)
@@ -254,7 +254,7 @@ func position(s string) (int, bool) {
 	return n, true
 }
 
-// member gives a member of an object and how many were passed to find it.
+// member returns a member of an object and the work of finding it: one for each member passed, and more for long names.
 func (v Value) member(name string) (Value, int) {
 	switch p := v.p.(type) {
 	case *document:
@@ -263,7 +263,7 @@ func (v Value) member(name string) (Value, int) {
 		if i := p.find(name); i >= 0 {
 			m := p.vals[i]
 			m.flags |= v.flags & carried
-			return m, i
+			return m, i + len(name)/4
 		}
 		return v.none(), len(p.keys)
 	}
@@ -294,7 +294,7 @@ func (v Value) Members(yield func(name string, value Value) bool) {
 		return
 	}
 	for it := v.members(); it.next(); {
-		if !yield(it.key, it.value) {
+		if !yield(it.key(), it.value) {
 			return
 		}
 	}
@@ -318,8 +318,7 @@ type iterator struct {
 	i      int // of the current one
 	at     uint32
 	end    uint32
-	key    string
-	rawKey Value // key as a value, for range
+	rawKey Value // of an object: the name, as a value
 	value  Value
 }
 
@@ -335,6 +334,9 @@ func (v Value) members() iterator {
 	return it
 }
 
+// key is the name of the current member. One with escapes is decoded each time.
+func (it *iterator) key() string { return it.rawKey.Text() }
+
 func (it *iterator) next() bool {
 	it.i++
 	carry := it.whole.flags & carried
@@ -345,7 +347,6 @@ func (it *iterator) next() bool {
 		}
 		if it.whole.kind == KindObject {
 			it.rawKey = p.value(it.at, carry)
-			it.key = it.rawKey.Text()
 			it.at++
 		}
 		it.value = p.value(it.at, carry)
@@ -360,8 +361,7 @@ func (it *iterator) next() bool {
 		if it.i >= len(p.keys) {
 			return false
 		}
-		it.key = p.keys[it.i]
-		it.rawKey = Value{kind: KindString, s: it.key, flags: carry}
+		it.rawKey = Value{kind: KindString, s: p.keys[it.i], flags: carry}
 		it.value = p.vals[it.i]
 	default:
 		return false
