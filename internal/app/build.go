@@ -183,40 +183,59 @@ func (a *App) load() ([]catalog.Kept, map[nacos.Key]string) {
 	var initial []catalog.Kept
 	for _, r := range records {
 		key := nacos.Key{Group: r.Group, DataID: r.DataID}
-		keep := func(content []byte, md5 string, since time.Time) {
-			if content != nil {
-				initial = append(initial, catalog.Kept{Change: nacos.Change{Key: key, Content: content, MD5: md5}, Since: since})
-				known[key] = md5
-			}
+		if r.Content != nil {
+			initial = append(initial, catalog.Kept{Change: nacos.Change{Key: key, Content: r.Content, MD5: r.MD5}, Since: r.Since})
+			known[key] = r.MD5
 		}
-		keep(r.Content, r.MD5, r.Since)
-		if r.Refused != nil {
-			keep(r.Refused.Content, r.Refused.MD5, r.Refused.Since)
+		if r.Refused != nil && r.Refused.Content != nil {
+			initial = append(initial, catalog.Kept{
+				Change: nacos.Change{Key: key, Content: r.Refused.Content, MD5: r.Refused.MD5}, Since: r.Refused.Since, Refused: true,
+			})
+			known[key] = r.Refused.MD5
 		}
+	}
+	if err := a.store.LoadVersions(func(v store.Version) {
+		whole := &catalog.Whole{WholeKey: catalog.WholeKey(v.VersionName), Latest: v.Latest}
+		for _, p := range v.Parts {
+			change := nacos.Change{Key: nacos.Key{Group: p.Group, DataID: p.DataID}, Content: p.Content, MD5: p.MD5}
+			initial = append(initial, catalog.Kept{Change: change, Since: p.Since, Whole: whole})
+		}
+	}); err != nil {
+		a.log.Error("the last-known-good store could not be read whole", "error", err)
 	}
 	return initial, known
 }
 
 // keep hands changed documents to the store. All are sealed: service documents hold credentials of backends, too.
-func (a *App) keep(changed []*catalog.Document, deleted []nacos.Key) {
+func (a *App) keep(k catalog.Keep) {
 	a.lastChange.Store(time.Now().UnixNano())
 	if a.store == nil {
 		return
 	}
-	records := make([]store.Record, 0, len(changed))
-	for _, d := range changed {
+	var b store.Batch
+	for _, d := range k.Changed {
 		r := store.Record{
 			Group: d.Key.Group, DataID: d.Key.DataID, Content: d.Content(), MD5: d.GoodMD5, Since: d.GoodSince, Sealed: true,
 		}
 		if d.State == catalog.Rejected {
 			r.Refused = &store.Refused{MD5: d.MD5, Since: d.Since, Content: d.Rejected()}
 		}
-		records = append(records, r)
+		b.Put = append(b.Put, r)
 	}
-	a.store.Put(records...)
-	for _, key := range deleted {
-		a.store.Delete(key.Group, key.DataID)
+	for _, key := range k.Deleted {
+		b.Delete = append(b.Delete, store.Name(key))
 	}
+	for _, w := range k.Whole {
+		v := store.Version{VersionName: store.VersionName(w.WholeKey), Latest: w.Latest}
+		for _, d := range w.Documents {
+			v.Parts = append(v.Parts, store.Part{Group: d.Key.Group, DataID: d.Key.DataID, MD5: d.GoodMD5, Since: d.GoodSince, Content: d.Content()})
+		}
+		b.PutVersions = append(b.PutVersions, v)
+	}
+	for _, key := range k.NotWhole {
+		b.DeleteVersions = append(b.DeleteVersions, store.VersionName(key))
+	}
+	a.store.Write(b)
 }
 
 func (a *App) swapped(d catalog.Delta) {

@@ -39,8 +39,8 @@ type Options struct {
 	TLSFiles upstream.TLSFiles
 	// Secrets given by boot configuration, besides those in documents.
 	Env, Files []string
-	// OnKeep hands over what changed and what was deleted, to be kept for the next start. It must not block.
-	OnKeep func(changed []*Document, deleted []nacos.Key)
+	// OnKeep hands over what is to be kept for the next start, all of it at once or nothing. It must not block.
+	OnKeep func(Keep)
 	// OnWants hands over which documents are to be watched besides the groups from now on, and which no more.
 	OnWants func(more, less []nacos.Key)
 	// OnSwap runs after every published Index, on the writer's goroutine.
@@ -88,14 +88,34 @@ type Catalog struct {
 	pending atomic.Int64  // definitions not validated yet
 }
 
+// Keep is what a change makes of what is to be known at the next start.
+type Keep struct {
+	Changed  []*Document
+	Deleted  []nacos.Key
+	Whole    []Whole    // instead of what was kept under their keys
+	NotWhole []WholeKey // of which what was kept is to be forgotten
+}
+
+// Whole is a version of a service that is served though newer documents of it are known. Its documents are kept together, so
+// that after a restart it is served again as it was.
+type Whole struct {
+	WholeKey
+	Latest    bool // it is what clients get who do not ask for a version
+	Documents []*Document
+}
+
+// WholeKey names a version of a service; the version of one of our own documents is empty.
+type WholeKey struct{ Service, Version string }
+
 // Kept is a version of a document that a store kept from an earlier run.
 type Kept struct {
 	nacos.Change
-	Since time.Time // when it was accepted or rejected
+	Since   time.Time // when it was accepted or rejected
+	Refused bool      // it was rejected when it came
+	Whole   *Whole    // it was part of this version, whose Documents are nil here; nil: it was kept for itself
 }
 
-// New gives a Catalog that knows nothing but what a store kept: that is in force when New returns. Of a document whose
-// newest version was rejected, the good version comes first.
+// New gives a Catalog that knows nothing but what a store kept: that is in force when New returns.
 func New(o Options, initial []Kept) (*Catalog, error) {
 	if o.Services <= 0 {
 		return nil, fmt.Errorf("make catalog: cache.services must be positive, is %d", o.Services)
@@ -112,7 +132,7 @@ func New(o Options, initial []Kept) (*Catalog, error) {
 	w := &writer{
 		options: &c.options, catalog: c, manifests: map[string][]nacos.Key{},
 		sources: map[registry.KeySource]int{}, disputed: map[nacos.Key]bool{}, holds: map[heldKey]hold{},
-		wants: newWants(),
+		wants: newWants(), whole: map[string]map[string]Whole{},
 	}
 	c.writer = w
 	ctx, cancel := context.WithCancel(context.Background())
@@ -242,7 +262,7 @@ func (c *Catalog) publish(next *Index, fresh []*Variant, b *build) {
 		c.compiled.Remove(v)
 	}
 	if c.options.OnKeep != nil && !b.loading {
-		c.options.OnKeep(b.changed, b.removed)
+		c.options.OnKeep(Keep{Changed: b.changed, Deleted: b.removed, Whole: b.whole, NotWhole: b.notWhole})
 	}
 	if more, less := b.wanted(old); c.options.OnWants != nil && len(more)+len(less) > 0 {
 		c.options.OnWants(more, less)

@@ -51,19 +51,19 @@ func newWorldOf(t testing.TB, o Options, initial ...nacos.Change) *world {
 	if o.Convert == nil {
 		o.Convert = func(s convert.Secrets) convert.Options { return convert.Options{Secrets: s} }
 	}
-	o.OnKeep = func(changed []*Document, deleted []nacos.Key) {
+	o.OnKeep = func(k Keep) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if w.accepted == nil {
 			return
 		}
-		for _, d := range changed {
+		for _, d := range k.Changed {
 			if d.State != Rejected {
 				w.accepted[d.Key] = d.MD5
 			}
 		}
-		for _, k := range deleted {
-			delete(w.accepted, k)
+		for _, key := range k.Deleted {
+			delete(w.accepted, key)
 		}
 	}
 	o.OnWants = func(more, less []nacos.Key) {

@@ -21,6 +21,7 @@ type heldKey struct{ service, version string }
 type hold struct {
 	next        *Variant // made of those documents
 	first, last time.Time
+	kept        bool // it was held when the process before this one ended: until the source has been read, more may come
 }
 
 func (h hold) due() time.Time {
@@ -32,22 +33,22 @@ func (h hold) due() time.Time {
 
 // settled gives the variant to serve now: next, or the one that was served before it while next may be half of an edit.
 // A version that was not served before has nothing to be mixed with.
-func (b *build) settled(next *Variant, old *Service) *Variant {
+func (b *build) settled(next *Variant, e *entry, old *Service) *Variant {
 	key := heldKey{next.Service, next.Version}
 	before := old.serving(next.Version)
-	if before == nil || !before.sameEntry(next) || before.sameThree(next) || b.loading || b.ripe[key] {
+	if before == nil || !before.sameEntry(next) || before.sameThree(next) || b.loading && !b.w.isKept(key) || b.ripe[key] {
 		delete(b.w.holds, key)
-		return next
+		return b.keep(next, old)
 	}
 	h, held := b.w.holds[key]
 	if !held {
-		h.first = b.now
+		h.first, h.kept = b.now, b.loading
 	}
 	if !next.sameDocuments(h.next) {
 		h.next, h.last = next, b.now
 	}
 	b.w.holds[key] = h
-	return before
+	return b.lasting(before, e, old)
 }
 
 // serving gives the variant of a version that is served, nil if there is none.
@@ -72,6 +73,9 @@ func (v *Variant) sameThree(o *Variant) bool {
 func (w *writer) nextDue() time.Time {
 	var first time.Time
 	for _, h := range w.holds {
+		if h.kept {
+			continue
+		}
 		if at := h.due(); first.IsZero() || at.Before(first) {
 			first = at
 		}
@@ -79,9 +83,16 @@ func (w *writer) nextDue() time.Time {
 	return first
 }
 
-// release marks the services whose holds have ended.
-func (b *build) release() {
+// release marks the services whose holds have ended. Those that began in the process before end like others once the source
+// has been read: then what was to come has come.
+func (b *build) release(synced bool) {
 	for key, h := range b.w.holds {
+		if h.kept {
+			if synced {
+				b.w.holds[key] = hold{next: h.next, first: b.now, last: b.now}
+			}
+			continue
+		}
 		if b.now.Before(h.due()) {
 			continue
 		}

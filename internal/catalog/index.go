@@ -5,6 +5,7 @@ package catalog
 
 import (
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/access"
@@ -101,8 +102,16 @@ type Document struct {
 	rejected content // the newest version, if it was rejected and is not large
 	value    any     // what was read from it, by group; nil if there is none in force
 
-	noted    *Document     // the record that this one repeats with more Rejections; variants are made of that one
-	disputed *nacos.Change // the version rejected because of another consumer's key, to be tried again
+	switches *registry.Switches // what the newest version switches off, in force or not; nil: nothing
+	noted    *Document          // the record that this one repeats with more Rejections or a mark; variants are made of that one
+	mark     *mark              // nil: what becomes of the newest version is for it alone to say
+	disputed *nacos.Change      // the version rejected because of another consumer's key, to be tried again
+}
+
+// mark is what other documents of its service make of one that was accepted by itself.
+type mark struct {
+	unfit bool   // it does not go with them, and is rejected for it
+	waits string // why it is not in force though nothing is wrong with it
 }
 
 // Content gives the version in force; nil if none is. It must not be changed.
@@ -118,12 +127,14 @@ type Service struct {
 	Protocol    string
 	Description string
 	NotServed   string // why it is not, empty if it is
+	Behind      string // why it is served as it was before its newest documents, empty if it is not
 	Deprecated  bool
 	Access      *access.Table
 	Latest      *Variant            // nil if NotServed
 	Others      map[string]*Variant // by version: those that the grants document lists
 
 	manifest *Document
+	resting  []*Variant // while it is switched off: what was served before, the latest first
 }
 
 // Variant gives the version asked for, the latest for "". Nil if there is none or the grants do not list it.
@@ -145,13 +156,15 @@ type Variant struct {
 	spec     *Document
 	tools    *Document
 	upstream *Document // may be nil
+
+	off []string // tools that a newer version of tools switches off, though it is not in force; sorted
 }
 
 // Tools gives the names of tools in document order; of passed-through services those that documents mention.
 func (v *Variant) Tools() []string {
 	for _, d := range []*Document{v.own, v.tools} {
 		if d != nil {
-			return d.value.(*summary).tools.all()
+			return slices.DeleteFunc(d.value.(*summary).tools.all(), func(name string) bool { return slices.Contains(v.off, name) })
 		}
 	}
 	return nil
@@ -160,7 +173,8 @@ func (v *Variant) Tools() []string {
 // sameDocuments tells whether v is made of the same documents as o, so that o can stay in its place.
 func (v *Variant) sameDocuments(o *Variant) bool {
 	return o != nil && v.Service == o.Service && v.Version == o.Version && same(v.own, o.own) &&
-		sameManifest(v.manifest, o.manifest) && same(v.spec, o.spec) && same(v.tools, o.tools) && same(v.upstream, o.upstream)
+		sameManifest(v.manifest, o.manifest) && same(v.spec, o.spec) && same(v.tools, o.tools) && same(v.upstream, o.upstream) &&
+		slices.Equal(v.off, o.off)
 }
 
 // same tells whether two records are of the same version of a document, however many notes were added to one.

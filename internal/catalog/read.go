@@ -22,6 +22,9 @@ type summary struct {
 	description string
 	deprecated  bool
 	tools       names
+	schemes     names                // ids of its security schemes
+	disabled    []string             // of tools: those that are disabled
+	passthrough []registry.Rejection // of tools: why an MCP backend cannot be sent the credentials that they name
 }
 
 // names is a list of names, each with a line feed behind it: one piece of memory in place of one for each.
@@ -54,7 +57,7 @@ type raw struct{}
 func (r reading) document(ch nacos.Change, old *Document, now time.Time) *Document {
 	doc := &Document{
 		Key: ch.Key, MD5: ch.MD5, State: Applied, Since: now, Rejections: r.rejections,
-		GoodMD5: ch.MD5, GoodSince: now, good: r.content, value: r.value,
+		GoodMD5: ch.MD5, GoodSince: now, good: r.content, value: r.value, switches: r.switches,
 	}
 	if r.value == nil {
 		doc.reject(old)
@@ -62,13 +65,14 @@ func (r reading) document(ch nacos.Change, old *Document, now time.Time) *Docume
 	return doc
 }
 
-// reject leaves in force what was in force before, if anything.
+// reject leaves in force what was in force before, if anything. What old says may be marked: its own version is meant.
 func (d *Document) reject(old *Document) {
 	if max(d.good.size, len(d.good.bytes)) <= keptRejected {
 		d.rejected = d.good
 	}
 	d.State, d.GoodMD5, d.GoodSince, d.good, d.value = Rejected, "", time.Time{}, content{}, nil
 	if old != nil {
+		old = old.plain()
 		d.GoodMD5, d.GoodSince, d.good, d.value = old.GoodMD5, old.GoodSince, old.good, old.value
 	}
 }
@@ -78,6 +82,7 @@ type reading struct {
 	value      any
 	rejections []registry.Rejection
 	content    content
+	switches   *registry.Switches
 }
 
 func (o *Options) read(ch nacos.Change) reading {
@@ -85,7 +90,22 @@ func (o *Options) read(ch nacos.Change) reading {
 	for i := range rejections {
 		rejections[i].Group, rejections[i].DataID = ch.Key.Group, ch.Key.DataID
 	}
-	return reading{value, rejections, pack(ch.Content)}
+	return reading{value, rejections, pack(ch.Content), switches(ch, value)}
+}
+
+// switches returns what a document of the registry switches off; nil: nothing that its value does not say.
+func switches(ch nacos.Change, value any) *registry.Switches {
+	var s registry.Switches
+	switch v := value.(type) {
+	case nil:
+		s = registry.SwitchesOf(ch.Key.Group, ch.Content)
+	case *summary:
+		s.Tools = v.disabled
+	}
+	if s.Off == "" && len(s.Tools) == 0 {
+		return nil
+	}
+	return &s
 }
 
 // readAll reads changes before they are applied one after the other, on all processors where there are many.
@@ -127,7 +147,7 @@ func (o *Options) parse(key nacos.Key, content []byte) (any, []registry.Rejectio
 		if set == nil {
 			return nil, rejections
 		}
-		return &summary{tools: namesOf(set.Names())}, rejections
+		return &summary{tools: namesOf(set.Names()), schemes: schemesOf(set.SecuritySchemes), disabled: set.Disabled(), passthrough: set.PassthroughFaults()}, rejections
 	case registry.GroupUpstreams:
 		u, rejections := registry.ParseUpstream(key.DataID, content)
 		if u == nil {
@@ -170,5 +190,17 @@ func summarize(def *registry.Definition) *summary {
 	}
 	return &summary{
 		name: def.Name, kind: def.Kind, protocol: def.Protocol, description: def.Description, deprecated: def.Deprecated, tools: namesOf(tools),
+		schemes: schemesOf(def.SecuritySchemes),
 	}
+}
+
+func schemesOf(all []registry.SecurityScheme) names {
+	if len(all) == 0 {
+		return ""
+	}
+	ids := make([]string, len(all))
+	for i := range all {
+		ids[i] = all[i].ID
+	}
+	return namesOf(ids)
 }

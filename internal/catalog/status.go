@@ -68,6 +68,7 @@ type ServiceStatus struct {
 	Protocol   string           `json:"protocol"`
 	Enabled    bool             `json:"enabled"`
 	NotServed  string           `json:"notServed,omitempty"`
+	Behind     string           `json:"behind,omitempty"` // why it is served as it was before its newest documents
 	Deprecated bool             `json:"deprecated,omitempty"`
 	Auth       string           `json:"auth"`
 	Tools      []string         `json:"tools"`
@@ -117,7 +118,10 @@ func (x *Index) documentStatus(d *Document) DocumentStatus {
 			s.Error, s.Line = r.Message, r.Line
 		}
 	}
-	if d.State == Rejected && d.GoodMD5 != "" && d.GoodMD5 != d.MD5 {
+	if d.mark != nil {
+		s.Comments = d.mark.waits
+	}
+	if d.GoodMD5 != "" && d.GoodMD5 != d.MD5 && (d.State == Rejected || s.Comments != "") {
 		s.InForce = d.GoodMD5
 	}
 	if d.State == Applied {
@@ -183,7 +187,7 @@ func (c *Catalog) ServiceStatuses() []ServiceStatus {
 
 func (c *Catalog) serviceStatus(s *Service) ServiceStatus {
 	st := ServiceStatus{
-		Name: s.Name, Kind: s.Kind, Protocol: s.Protocol, Enabled: s.NotServed == "", NotServed: s.NotServed,
+		Name: s.Name, Kind: s.Kind, Protocol: s.Protocol, Enabled: s.NotServed == "", NotServed: s.NotServed, Behind: s.Behind,
 		Deprecated: s.Deprecated, Auth: "required", Tools: []string{},
 	}
 	if s.Access.Open() {

@@ -24,6 +24,7 @@ type writer struct {
 	disputed  map[nacos.Key]bool         // consumer documents rejected for a key that another one holds
 	wants     wants
 	holds     map[heldKey]hold
+	whole     map[string]map[string]Whole // by service and version: what the store keeps as a whole
 }
 
 // build is the making of one Index from the one before.
@@ -38,6 +39,8 @@ type build struct {
 	people      map[string]bool // consumers that changed
 	changed     []*Document     // to be stored
 	removed     []nacos.Key
+	whole       []Whole         // to be stored together
+	notWhole    []WholeKey      // not to be stored together any more
 	credentials map[string]bool // credential documents that changed, by name
 	retry       bool            // a key became free: look again at disputed consumers
 	loading     bool            // the changes come from the store
@@ -77,17 +80,28 @@ func (w *writer) run(ctx context.Context) {
 	}
 }
 
-// load applies what a store kept.
+// load applies what a store kept: first what was good, then what was served as a whole although there was newer, and then
+// what was refused.
 func (w *writer) load(initial []Kept) {
 	b := w.begin(w.catalog.Index(), time.Now())
 	b.loading = true
-	changes := make([]nacos.Change, len(initial))
-	for i, k := range initial {
-		changes[i] = k.Change
+	change := func(refused bool) {
+		some := slices.DeleteFunc(slices.Clone(initial), func(k Kept) bool { return k.Whole != nil || k.Refused != refused })
+		changes := make([]nacos.Change, len(some))
+		for i, k := range some {
+			changes[i] = k.Change
+		}
+		for i, r := range b.readAll(changes) {
+			b.change(changes[i], r, some[i].Since)
+		}
 	}
-	for i, r := range b.readAll(changes) {
-		b.change(changes[i], r, initial[i].Since)
+	change(false)
+	b.restore(initial)
+	for name := range b.dirty {
+		b.service(name)
 	}
+	clear(b.dirty)
+	change(true)
 	b.finish(nil, true)
 }
 
@@ -98,7 +112,7 @@ func (w *writer) apply(changes []nacos.Change, checked []checkedVariant, synced 
 	for i, r := range b.readAll(changes) {
 		b.change(changes[i], r, b.now)
 	}
-	b.release()
+	b.release(synced)
 	if len(changes) == 0 && len(checked) == 0 && len(b.ripe) == 0 && (!synced || old.synced) {
 		return
 	}
@@ -261,7 +275,7 @@ func (b *build) note(c checkedVariant) {
 // noteOn attaches what was found to a document, in place of what was found before, unless the document has changed since.
 func (b *build) noteOn(doc *Document, found []registry.Rejection) {
 	current, ok := b.docs.get(doc.Key)
-	if !ok || !same(current, doc) {
+	if !ok || !same(current, doc) || current.mark != nil { // marked, it says already what is wrong
 		return
 	}
 	if len(found) == 0 {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -216,4 +217,79 @@ func TestA08_DeletionsTakeEffectOnNacos(t *testing.T) {
 	}
 	s.remove(t, "proxy-consumers", "alice.yaml")
 	within(t, "a deleted consumer", func() bool { return list("named") == 401 })
+}
+
+// TestA07_FaultInASpecTakesNoServiceDown edits the specs of two registry services in place, one with a path that is a URL, one
+// with a transport that cannot be, and the tools of one beside it: calls go on, /status rejects the specs, also after a restart
+// without the source. Mended, the edit holds. Seen red before faults of specs were found when a service is put together: 502.
+func TestA07_FaultInASpecTakesNoServiceDown(t *testing.T) {
+	s := directory(t)
+	fourKinds(t, s)
+	openToAlice(t, s)
+	state := t.TempDir()
+	kept := func(c *config.Config) { c.State.Path = state }
+	p := start(t, s, kept).ready()
+	p.calls("before")
+	spec := func(id, field, value string) {
+		t.Helper()
+		key := nacos.Key{Group: "mcp-server", DataID: id + "-1.0.0-mcp-server.json"}
+		doc, err := s.Get(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var tree map[string]any
+		if err := json.Unmarshal(doc.Content, &tree); err != nil {
+			t.Fatal(err)
+		}
+		remote := tree["remoteServerConfig"].(map[string]any)
+		if field == "transportProtocol" {
+			remote = remote["serviceRef"].(map[string]any)
+		}
+		remote[field] = value
+		text, _ := json.MarshalIndent(tree, "", "  ")
+		s.put(t, key.Group, key.DataID, string(text))
+	}
+	const store, tools = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+	s.put(t, "mcp-tools", store+"-1.0.0-mcp-tools.json", `{"tools":[],"toolsMeta":{}}`)
+	spec(store, "transportProtocol", "tcp")
+	spec(tools, "exportPath", "http://127.0.0.1/mcp")
+	check := func(when string) {
+		t.Helper()
+		for id, field := range map[string]string{store: "remoteServerConfig.serviceRef.transportProtocol", tools: "remoteServerConfig.exportPath"} {
+			var d catalog.DocumentStatus
+			eventually(t, 5*time.Second, "/status rejects the spec", func() bool {
+				d = p.document("mcp-server", id+"-1.0.0-mcp-server.json")
+				return d.State == catalog.Rejected
+			})
+			if d.Line == 0 || d.InForce == "" || d.InForce == d.MD5 || len(d.Faults) != 1 || d.Faults[0].Field != field {
+				t.Errorf("%s: /status: %+v", when, d)
+			}
+		}
+		p.calls(when)
+	}
+	check("with the fault")
+	if err := p.Drain(); err != nil {
+		t.Fatal(err)
+	}
+	p = start(t, s, kept).ready()
+	check("after a restart")
+	if err := p.Drain(); err != nil {
+		t.Fatal(err)
+	}
+	var c config.Config
+	s.configure(&c)
+	here, away := filepath.Join(c.Dir.Path, "config"), filepath.Join(c.Dir.Path, "away") // instances stay where they are
+	for _, move := range [][2]string{{here, away}, {away, here}} {
+		if err := os.Rename(move[0], move[1]); err != nil {
+			t.Fatal(err)
+		}
+		p = start(t, s, kept).ready()
+		check("with " + move[0] + " moved")
+		if err := p.Drain(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p = start(t, s, kept).ready()
+	spec(store, "transportProtocol", "http")
+	within(t, "mended", func() bool { return len(p.client("regstore", aliceKey).list().tools()) == 0 })
 }

@@ -1,9 +1,6 @@
 package registry
 
-import (
-	"maps"
-	"strings"
-)
+import "maps"
 
 // Assemble joins a manifest, the spec and the tools of one version into its Definition; nil if the version is
 // rejected. Whether it is served at all is for NotServed to say, which the caller asks first.
@@ -29,30 +26,17 @@ func Assemble(m *Manifest, version string, spec *Spec, set *ToolSet) (*Definitio
 		s.reject("protocol", "%q cannot be proxied: http, https, mcp-sse and mcp-streamable can", shown(protocol))
 		return nil, s.found
 	}
-	if spec.Version != "" && spec.Version != version {
-		s.reject("versionDetail.version", "is %q, but the manifest names this document for %q", shown(spec.Version), shown(version))
+	s.found = append(s.found, spec.Faults(m, version)...)
+	if !Rejects(s.found) {
+		def.Backend.Ref = spec.backend(protocol, version)
 	}
-	def.Backend.Ref = s.backend(spec, protocol, version)
 	if !def.Kind.Converted() {
-		if def.Backend.Path = spec.ExportPath; def.Backend.Path == "" {
-			def.Backend.Path = "/"
-		}
-		if !strings.HasPrefix(def.Backend.Path, "/") && !strings.Contains(def.Backend.Path, "://") {
-			def.Backend.Path = "/" + def.Backend.Path
-		}
-		if fault := pathFault(def.Backend.Path); fault != "" {
-			s.reject("remoteServerConfig.exportPath", "%s", fault)
-		}
+		def.Backend.Path = spec.endpoint()
 		def.Backend.Security = set.upstream
 		if set.downstream != nil && set.downstream.Passthrough {
 			def.Downstream = set.downstream
-			if !def.HasScheme(set.downstream.ID) {
-				s.reject("extensions.server.defaultDownstreamSecurity.id", "no security scheme has the id %q", shown(set.downstream.ID))
-			}
 		}
-		if set.upstream != nil && !def.HasScheme(set.upstream.ID) {
-			s.reject("extensions.server.defaultUpstreamSecurity.id", "no security scheme has the id %q", shown(set.upstream.ID))
-		}
+		s.found = append(s.found, set.PassthroughFaults()...)
 	} else {
 		s.found = append(s.found, def.takeTools(set)...)
 	}
@@ -60,30 +44,6 @@ func Assemble(m *Manifest, version string, spec *Spec, set *ToolSet) (*Definitio
 		return nil, s.found
 	}
 	return def, s.found
-}
-
-// backend reads where the version's calls go: a service of the naming side, always.
-func (s *stored) backend(spec *Spec, protocol, version string) *BackendRef {
-	const path = "remoteServerConfig.serviceRef"
-	if spec.Ref == nil || spec.Ref.Service == "" {
-		s.reject(path, "names no backend service")
-		return nil
-	}
-	ref := &BackendRef{Namespace: spec.Ref.Namespace, Group: spec.Ref.Group, Service: spec.Ref.Service, Scheme: spec.Ref.TransportProtocol, Version: version}
-	if ref.Group == "" {
-		ref.Group = "DEFAULT_GROUP"
-	}
-	switch ref.Scheme {
-	case "http", "https":
-	case "":
-		ref.Scheme = "http"
-		if protocol == "https" {
-			ref.Scheme = "https"
-		}
-	default:
-		s.reject(path+".transportProtocol", `must be "http" or "https", not %q`, shown(ref.Scheme))
-	}
-	return ref
 }
 
 // takeTools adds the tools of set that can be called; each of the others is rejected alone.

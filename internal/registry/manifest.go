@@ -81,15 +81,8 @@ func (m *Manifest) ToolsDataID(version string) string { return m.ID + "-" + vers
 // NotServed gives the reason why a server of the registry is not served though nothing is wrong with its
 // documents; "" if it is. A nil Spec is one that has not been read yet.
 func NotServed(m *Manifest, s *Spec) string {
-	switch {
-	case !m.Enabled:
-		return "disabled in the manifest"
-	case s != nil && !s.Enabled:
-		return "disabled in the server spec"
-	case m.Status == "deleted" || s != nil && s.Status == "deleted":
-		return "status is deleted"
-	case m.Latest == "":
-		return "no version is published"
+	if why := Off(m, s); why != "" {
+		return why
 	}
 	switch protocol := protocolOf(m, s); protocol {
 	case "http", "https", "mcp-sse", "mcp-streamable":
@@ -101,6 +94,34 @@ func NotServed(m *Manifest, s *Spec) string {
 	default:
 		return "protocol " + shown(protocol) + " is not known"
 	}
+}
+
+// UnknownProtocol returns what is wrong with the protocol of a version; nil if it is known, whether it can be proxied or not.
+func UnknownProtocol(m *Manifest, s *Spec) *Rejection {
+	protocol, in, line := protocolOf(m, s), &stored{group: GroupManifests, dataID: m.ID + manifestSuffix}, 0
+	if s != nil && s.Protocol != "" {
+		in = &stored{group: GroupSpecs, dataID: s.DataID}
+		if s.lines != nil {
+			line = s.lines.protocol
+		}
+	}
+	switch in.line = line; protocol {
+	case "http", "https", "mcp-sse", "mcp-streamable", "stdio", "dubbo":
+		return nil
+	case "":
+		in.reject("protocol", `missing field "protocol"`)
+	default:
+		in.reject("protocol", "%q is not known", shown(protocol))
+	}
+	return &in.found[0]
+}
+
+// KindOf returns whether a version's tools are converted or passed through. A nil Spec is one that has not been read.
+func KindOf(m *Manifest, s *Spec) Kind {
+	if protocol := protocolOf(m, s); protocol == "http" || protocol == "https" {
+		return ConvertedRegistry
+	}
+	return PassthroughRegistry
 }
 
 // protocolOf gives the protocol of a version: its spec's, else the manifest's.

@@ -13,7 +13,12 @@ type Spec struct {
 	Ref         *SpecRef // nil where the document names no backend
 	ExportPath  string
 	ToolsRef    string // data id of the version's tools; empty where it has none
+
+	lines *specLines // nil for a document of one line, as Nacos writes it
 }
+
+// specLines says where the fields of a spec stand that Faults looks at; 0 for one that is absent.
+type specLines struct{ protocol, version, remote, transport, exportPath int }
 
 // SpecRef is remoteServerConfig.serviceRef.
 type SpecRef struct {
@@ -42,6 +47,13 @@ func ParseSpec(dataID string, content []byte) (*Spec, []Rejection) {
 	s.expect(remote, "remoteServerConfig.", textual, "exportPath")
 	s.expect(remote, "remoteServerConfig.", mapping, "serviceRef")
 	spec.ExportPath = remote.text("exportPath")
+	if s.doc.several {
+		ref := remote.object("serviceRef")
+		spec.lines = &specLines{
+			protocol: s.lineOf(root, "protocol"), version: s.lineOf(root.object("versionDetail"), "version"), remote: s.lineOf(root, "remoteServerConfig"),
+			transport: s.lineOf(ref, "transportProtocol"), exportPath: s.lineOf(remote, "exportPath"),
+		}
+	}
 	spec.ToolsRef = root.text("toolsDescriptionRef")
 	if ref := remote.object("serviceRef"); ref != nil {
 		spec.Ref = &SpecRef{Namespace: ref.text("namespaceId"), Group: ref.text("groupName"), Service: ref.text("serviceName"), TransportProtocol: strings.ToLower(ref.text("transportProtocol"))}
@@ -55,4 +67,59 @@ func ParseSpec(dataID string, content []byte) (*Spec, []Rejection) {
 	}
 	together(all...)
 	return spec, s.found
+}
+
+// Faults returns what keeps s from being the spec of this version of m, though it is a spec: none of it can be told from
+// the document alone. Whether the version is served at all is for NotServed to say, which the caller asks first.
+func (s *Spec) Faults(m *Manifest, version string) []Rejection {
+	at := &specLines{}
+	if s.lines != nil {
+		at = s.lines
+	}
+	found := &stored{group: GroupSpecs, dataID: m.SpecDataID(version)}
+	reject := func(line int, field, format string, args ...any) {
+		found.line = line
+		found.reject(field, format, args...)
+	}
+	if s.Version != "" && s.Version != version {
+		reject(at.version, "versionDetail.version", "is %q, but the manifest names this document for %q", shown(s.Version), shown(version))
+	}
+	const ref = "remoteServerConfig.serviceRef"
+	if s.Ref == nil || s.Ref.Service == "" {
+		reject(at.remote, ref, "names no backend service")
+	} else if t := s.Ref.TransportProtocol; t != "" && t != "http" && t != "https" {
+		reject(at.transport, ref+".transportProtocol", `must be "http" or "https", not %q`, shown(t))
+	}
+	if protocol := protocolOf(m, s); protocol != "http" && protocol != "https" {
+		if fault := pathFault(s.endpoint()); fault != "" {
+			reject(at.exportPath, "remoteServerConfig.exportPath", "%s", fault)
+		}
+	}
+	return found.found
+}
+
+// endpoint returns the path of the MCP endpoint.
+func (s *Spec) endpoint() string {
+	switch {
+	case s.ExportPath == "":
+		return "/"
+	case strings.HasPrefix(s.ExportPath, "/") || strings.Contains(s.ExportPath, "://"):
+		return s.ExportPath
+	}
+	return "/" + s.ExportPath
+}
+
+// backend returns where the version's calls go; there is a Ref, as Faults found none missing.
+func (s *Spec) backend(protocol, version string) *BackendRef {
+	ref := &BackendRef{Namespace: s.Ref.Namespace, Group: s.Ref.Group, Service: s.Ref.Service, Scheme: s.Ref.TransportProtocol, Version: version}
+	if ref.Group == "" {
+		ref.Group = "DEFAULT_GROUP"
+	}
+	if ref.Scheme == "" {
+		ref.Scheme = "http"
+		if protocol == "https" {
+			ref.Scheme = "https"
+		}
+	}
+	return ref
 }

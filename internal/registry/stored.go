@@ -58,6 +58,14 @@ func (s *source) lineOf(offset int) int {
 	return s.line
 }
 
+// lineOf returns the line of a member; 0 where it is absent or the document stands on one line.
+func (s *stored) lineOf(m members, name string) int {
+	if v, ok := m[name]; ok {
+		return s.doc.lineOf(v.Index)
+	}
+	return 0
+}
+
 func (s *stored) add(field, message string, warning bool) {
 	if len(s.found) >= maxListed && (warning || s.faulty) {
 		return

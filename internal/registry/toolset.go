@@ -3,6 +3,8 @@ package registry
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -16,6 +18,8 @@ type ToolSet struct {
 	hidden          map[string]bool
 	downstream      *SecurityRef
 	upstream        *SecurityRef
+	downstreamLine  int // 0 where unknown
+	upstreamLine    int
 }
 
 // storedTool is a tool, and what keeps it from being called as HTTP.
@@ -53,6 +57,8 @@ func ParseTools(dataID string, content []byte) (*ToolSet, []Rejection) {
 	extensions := root.object("extensions")
 	set.downstream = storedSecurity(extensions.object("server.defaultDownstreamSecurity"))
 	set.upstream = storedSecurity(extensions.object("server.defaultUpstreamSecurity"))
+	set.downstreamLine = s.lineOf(extensions, "server.defaultDownstreamSecurity")
+	set.upstreamLine = s.lineOf(extensions, "server.defaultUpstreamSecurity")
 	meta := root.object("toolsMeta")
 	for name := range meta {
 		in := &stored{group: s.group, dataID: s.dataID, tool: shown(name), doc: s.doc}
@@ -196,6 +202,27 @@ func (s *stored) headers(v gjson.Result) []KeyValue {
 	}
 	return list
 }
+
+// PassthroughFaults returns what keeps the credentials that t names from being sent to an MCP backend. It does not concern
+// tools that become HTTP requests.
+func (t *ToolSet) PassthroughFaults() []Rejection {
+	s := &stored{group: GroupTools, dataID: t.DataID}
+	check := func(field string, ref *SecurityRef, line int) {
+		if ref == nil || slices.ContainsFunc(t.SecuritySchemes, func(s SecurityScheme) bool { return s.ID == ref.ID }) {
+			return
+		}
+		s.line = line
+		s.reject("extensions.server."+field+".id", "no security scheme has the id %q", shown(ref.ID))
+	}
+	if d := t.downstream; d != nil && d.Passthrough {
+		check("defaultDownstreamSecurity", d, t.downstreamLine)
+	}
+	check("defaultUpstreamSecurity", t.upstream, t.upstreamLine)
+	return s.found
+}
+
+// Disabled returns the names of the tools that are disabled for everyone, sorted.
+func (t *ToolSet) Disabled() []string { return slices.Sorted(maps.Keys(t.hidden)) }
 
 // Names gives the names of the tools that are not disabled, in document order, those that have no template too.
 func (t *ToolSet) Names() []string {

@@ -202,6 +202,8 @@ type Upstream struct {
 	Timeout         time.Duration
 	TLS             *TLS
 	ForwardHeaders  []string
+
+	securityLine int // 0 where unknown
 }
 
 // Consumer is who presents a key.

@@ -1,6 +1,11 @@
 package registry
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
+)
 
 // ParseUpstream reads a proxy-upstreams document. The Upstream is nil where it is rejected.
 func ParseUpstream(dataID string, content []byte) (*Upstream, []Rejection) {
@@ -14,11 +19,26 @@ func ParseUpstream(dataID string, content []byte) (*Upstream, []Rejection) {
 	}
 	u := &Upstream{Service: name, SecuritySchemes: readSchemes(o), Timeout: o.duration("timeout"), TLS: readTLS(o), ForwardHeaders: readForwardHeaders(o)}
 	u.Security = readSecurity(o, "security", "id", "credential")
+	if n := o.at["security"]; n != nil {
+		u.securityLine = n.Line
+	}
 	checkSchemes(r, "securitySchemes", u.SecuritySchemes)
 	if r.refused {
 		return nil, r.sorted()
 	}
 	return u, r.sorted()
+}
+
+// Fault returns what keeps u from being used with a service that has security schemes of these ids; nil if nothing does.
+func (u *Upstream) Fault(dataID string, schemes []string) *Rejection {
+	if u.Security == nil || slices.Contains(schemes, u.Security.ID) ||
+		slices.ContainsFunc(u.SecuritySchemes, func(s SecurityScheme) bool { return s.ID == u.Security.ID }) {
+		return nil
+	}
+	return &Rejection{
+		Group: GroupUpstreams, DataID: dataID, Field: "security.id", Line: u.securityLine,
+		Message: fmt.Sprintf("neither this document nor the service has a security scheme with the id %q%s", shown(u.Security.ID), spelling.DidYouMean(u.Security.ID, schemes)),
+	}
 }
 
 // WithUpstream gives a copy of d with what u adds to its backend. What u says beats the service's own

@@ -261,7 +261,7 @@ func (w *walker) entry(flags uint32, key string, value []byte, where, bucket str
 		w.fault("%s: entry %q is of the wrong type", where, key)
 	case !isBucket:
 		w.record(slot{bucket, key}, value)
-	case key != bucketDocuments && key != bucketInstances && key != bucketMeta:
+	case key != bucketDocuments && key != bucketVersions && key != bucketInstances && key != bucketMeta:
 		w.fault("%s: unknown bucket %q", where, key)
 	case len(value) < 16:
 		w.fault("%s: bucket %q is cut off", where, key)
@@ -291,6 +291,8 @@ func recordName(at slot) string {
 	switch at.bucket {
 	case bucketDocuments:
 		return fmt.Sprintf("document %q", at.name())
+	case bucketVersions:
+		return fmt.Sprintf("version %q", at.name())
 	case bucketInstances:
 		return fmt.Sprintf("instances of %q", at.name())
 	}

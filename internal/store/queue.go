@@ -14,7 +14,6 @@ import (
 
 const (
 	gather    = 10 * time.Millisecond // edits that come together are committed together
-	batchOps  = 4096                  // records in one transaction at most
 	retryMin  = time.Second           // after a failed write, doubled each time up to
 	retryMax  = 30 * time.Second
 	closeWait = 2 * time.Second // for which Close goes on trying
@@ -104,18 +103,12 @@ func (s *Store) rest(d time.Duration) {
 	}
 }
 
-// take moves up to a batch from pending to inflight.
+// take moves all that waits from pending to inflight. It is written in one transaction, so that what was put together is on
+// disk together or not at all.
 func (s *Store) take() map[slot]op {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for at, o := range s.pending {
-		if len(s.inflight) >= batchOps {
-			break
-		}
-		s.inflight[at] = o
-		s.bytes -= len(o.value)
-		delete(s.pending, at)
-	}
+	s.inflight, s.pending, s.bytes = s.pending, map[slot]op{}, 0
 	return s.inflight
 }
 

@@ -147,6 +147,8 @@ func instanceSlot(s Service) slot {
 	return slot{bucketInstances, s.Namespace + "\x00" + s.Group + "\x00" + s.Service}
 }
 
+func versionSlot(n VersionName) slot { return slot{bucketVersions, n.Service + "\x00" + n.Version} }
+
 // name is the slot's key for people.
 func (at slot) name() string { return strings.ReplaceAll(at.key, "\x00", "/") }
 

@@ -115,6 +115,7 @@ type op struct{ value []byte }
 const (
 	bucketDocuments = "documents"
 	bucketInstances = "instances"
+	bucketVersions  = "versions" // of services, kept as a whole
 	bucketMeta      = "meta"
 	keyContact      = "contact"
 	keyIdentity     = "identity"
@@ -206,7 +207,7 @@ func openBolt(path string) (*bolt.DB, error) {
 
 // prepare makes the buckets and makes sure that the store is the one meant.
 func prepare(tx *bolt.Tx, id Identity) error {
-	for _, name := range []string{bucketDocuments, bucketInstances, bucketMeta} {
+	for _, name := range []string{bucketDocuments, bucketVersions, bucketInstances, bucketMeta} {
 		if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
 			return err
 		}
@@ -221,25 +222,72 @@ func prepare(tx *bolt.Tx, id Identity) error {
 	return meta.Put([]byte(keyIdentity), pack(slot{bucketMeta, keyIdentity}, []byte(want)))
 }
 
-// Put keeps records, each instead of what was kept under its name. It only queues.
-func (s *Store) Put(records ...Record) {
-	ops := make(map[slot]op, len(records))
-	for _, r := range records {
-		at := documentSlot(r.Group, r.DataID)
+// Batch is what is written together: after a crash all of it is there or nothing.
+type Batch struct {
+	Put            []Record
+	Delete         []Name // documents that were deleted in the source
+	PutVersions    []Version
+	DeleteVersions []VersionName
+}
+
+// Name names a document.
+type Name struct{ Group, DataID string }
+
+// VersionName names a version of a service.
+type VersionName struct{ Service, Version string }
+
+// Version is a version of a service, kept as a whole besides its documents.
+type Version struct {
+	VersionName
+	Latest bool
+	Parts  []Part
+}
+
+// Part is a document that a Version is made of.
+type Part struct {
+	Group   string
+	DataID  string
+	MD5     string
+	Since   time.Time
+	Content []byte
+}
+
+// Write keeps a batch, each record of it instead of what was kept under its name. It only queues.
+func (s *Store) Write(b Batch) {
+	ops := make(map[slot]op, len(b.Put)+len(b.Delete)+len(b.PutVersions)+len(b.DeleteVersions))
+	for _, name := range b.Delete {
+		ops[documentSlot(name.Group, name.DataID)] = op{}
+	}
+	for _, name := range b.DeleteVersions {
+		ops[versionSlot(name)] = op{}
+	}
+	put := func(at slot, r Record) {
 		value, err := s.encode(at, r)
 		if err != nil { // cannot happen: the record is plain data
-			s.log.Error("record not stored", "document", r.Group+"/"+r.DataID, "error", err)
-			continue
+			s.log.Error("record not stored", "record", recordName(at), "error", err)
+			return
 		}
 		ops[at] = op{value}
+	}
+	for _, r := range b.Put {
+		put(documentSlot(r.Group, r.DataID), r)
+	}
+	for _, v := range b.PutVersions {
+		content, err := json.Marshal(v)
+		if err != nil {
+			s.log.Error("version not stored", "service", v.Service, "version", v.Version, "error", err)
+			continue
+		}
+		put(versionSlot(v.VersionName), Record{Content: content, Sealed: true})
 	}
 	s.queue(ops)
 }
 
+// Put keeps records, each instead of what was kept under its name. It only queues.
+func (s *Store) Put(records ...Record) { s.Write(Batch{Put: records}) }
+
 // Delete forgets a document that was deleted in the source. It only queues.
-func (s *Store) Delete(group, dataID string) {
-	s.queue(map[slot]op{documentSlot(group, dataID): {}})
-}
+func (s *Store) Delete(group, dataID string) { s.Write(Batch{Delete: []Name{{group, dataID}}}) }
 
 // Get gives one record, as last put whether it is on disk yet or not; else ErrNotFound, or what is wrong with it.
 func (s *Store) Get(group, dataID string) (Record, error) {
@@ -266,6 +314,27 @@ func (s *Store) Load(each func(Record)) error {
 			return
 		}
 		each(r)
+	})
+	if err != nil {
+		return fmt.Errorf("load store %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// LoadVersions calls each for every version of a service that is kept as a whole, as Load does for documents.
+func (s *Store) LoadVersions(each func(Version)) error {
+	err := s.load(bucketVersions, func(at slot, value []byte) {
+		var v Version
+		r, err := s.decode(at, value)
+		if err == nil {
+			err = json.Unmarshal(r.Content, &v)
+		}
+		if err != nil {
+			s.damaged(fmt.Sprintf("%s: %v; left out", recordName(at), err))
+			s.queue(map[slot]op{at: {}})
+			return
+		}
+		each(v)
 	})
 	if err != nil {
 		return fmt.Errorf("load store %s: %w", s.path, err)

@@ -1,0 +1,87 @@
+package registry
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/tidwall/gjson"
+)
+
+// Switches are what a document of the Nacos registry switches off. Of one that is rejected they hold all the same, as far as
+// they can be read: a fault elsewhere in it must not keep something on that its author has switched off.
+type Switches struct {
+	Off   string   // why the server is not served; empty where the document does not say so
+	Tools []string // tools that are disabled for everyone, sorted
+}
+
+// Off returns why the server is switched off by what m and s say; "" if it is not. A nil Spec is one that has not been read.
+func Off(m *Manifest, s *Spec) string {
+	switch {
+	case !m.Enabled:
+		return offInManifest
+	case s != nil && !s.Enabled:
+		return offInSpec
+	case m.Status == "deleted" || s != nil && s.Status == "deleted":
+		return offByStatus
+	case m.Latest == "":
+		return "no version is published"
+	}
+	return ""
+}
+
+const (
+	offInManifest = "disabled in the manifest"
+	offInSpec     = "disabled in the server spec"
+	offByStatus   = "status is deleted"
+)
+
+// SwitchesOf reads the switches of a document of the Nacos registry that was rejected, be it malformed JSON: what stands in
+// such a one counts as far as it can be made out. A switch that is there and cannot be read is not taken for on.
+func SwitchesOf(group string, content []byte) Switches {
+	content = bytes.TrimPrefix(content, []byte("\xef\xbb\xbf"))
+	root := membersOf(gjson.ParseBytes(content))
+	off := func(m members) bool {
+		v, ok := m["enabled"]
+		switch said := strings.ToLower(strings.Trim(v.Raw, `"`)); {
+		case !ok, said == "", said == "true":
+			return false
+		}
+		return true
+	}
+	var s Switches
+	switch group {
+	case GroupManifests, GroupSpecs:
+		switch {
+		case off(root) && group == GroupManifests:
+			s.Off = offInManifest
+		case off(root):
+			s.Off = offInSpec
+		case strings.EqualFold(root.text("status"), "deleted"):
+			s.Off = offByStatus
+		}
+	case GroupTools:
+		meta := root.object("toolsMeta")
+		for _, name := range slices.Sorted(maps.Keys(meta)) {
+			if off(meta.object(name)) {
+				s.Tools = append(s.Tools, strings.Clone(name))
+			}
+		}
+	}
+	return s
+}
+
+// Without returns a copy of d in which these tools are disabled for everyone.
+func (d *Definition) Without(tools []string) *Definition {
+	c := *d
+	c.Hidden = maps.Clone(d.Hidden)
+	if c.Hidden == nil {
+		c.Hidden = map[string]bool{}
+	}
+	for _, name := range tools {
+		c.Hidden[name] = true
+	}
+	c.Tools = slices.DeleteFunc(slices.Clone(d.Tools), func(t Tool) bool { return c.Hidden[t.Name] })
+	return &c
+}
