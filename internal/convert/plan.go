@@ -1,10 +1,12 @@
 package convert
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert/template"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 )
 
@@ -229,6 +231,8 @@ func (c *toolCompiler) checkURL(field string, line int) {
 	}
 	to, err := t.assemble(nil, nil, t.url.parts, vals)
 	switch {
+	case errors.Is(err, errNoScheme): // credentials were not looked up
+		c.reject(field, line, "%s", registry.NoScheme(t.url.parts[0].lit))
 	case err != nil:
 		c.reject(field, line, "%v", err)
 	case to.origin == "" && c.service.Backend.URL == "" && c.service.Backend.Ref == nil:

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 )
 
 // piece is a part of a URL: literal text, or an argument.
@@ -67,6 +69,8 @@ const (
 var (
 	errOrigin = errors.New("an argument cannot stand in the scheme, host or port of a URL")
 	errStart  = errors.New("an argument cannot be the beginning of a URL")
+
+	errNoScheme = errors.New("the URL names a host without http:// or https:// before it")
 )
 
 // assemble puts a URL together, in the memory of path and query: each argument is escaped for the place it stands in. An
@@ -96,6 +100,11 @@ func (t *Tool) assemble(path, query []byte, parts []piece, vals []value) (target
 		return out, errors.New("url begins with //, which would name a host: write its scheme")
 	}
 	if !strings.HasPrefix(rest, "/") {
+		if out.origin == "" {
+			if registry.NoScheme(rest) != "" {
+				return out, errNoScheme // what it was rendered to may hold a credential
+			}
+		}
 		out.path = append(out.path, '/')
 	}
 	for i, p := range parts {

@@ -288,7 +288,7 @@ func (im *importer) findUpstream() (string, error) {
 // absolute resolves a server's URL against where the description came from; "" if that leads to no host.
 func (im *importer) absolute(server string) string {
 	u, err := url.Parse(server)
-	if err != nil {
+	if err != nil || registry.NoScheme(server) != "" {
 		return ""
 	}
 	if base, err := url.Parse(im.options.Source); err == nil && base.Host != "" {

@@ -219,6 +219,8 @@ func (t *Tool) faults(def *Definition) []toolFault {
 		}
 	} else if m := urlScheme.FindStringSubmatch(q.URL); m != nil && !strings.EqualFold(m[1], "http") && !strings.EqualFold(m[1], "https") {
 		add("requestTemplate.url", "must begin with http:// or https://")
+	} else if why := NoScheme(strings.TrimSpace(q.URL)); m == nil && why != "" {
+		add("requestTemplate.url", "%s", why)
 	} else if m == nil && !strings.HasPrefix(q.URL, "{{") && def.Backend.URL == "" && def.Backend.Ref == nil {
 		add("requestTemplate.url", "is relative and the service has no upstream: add upstream.url or write the whole URL")
 	}
