@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ func (a *App) build(ctx context.Context) error {
 	if err := a.openStore(); err != nil {
 		return err
 	}
-	initial, known := a.load()
+	initial, known, retired := a.load()
 	a.feeds.known = known
 	limits := a.config.Limits
 	tlsFiles := upstream.TLSFiles{Dir: a.config.Upstream.TLSDir}
@@ -61,7 +62,8 @@ func (a *App) build(ctx context.Context) error {
 		ForwardHeaders:   a.config.Upstream.ForwardHeaders,
 		TLSFiles:         tlsFiles,
 		CredentialGroups: a.credentialGroups(), Env: a.config.Credentials.Env, Files: a.config.Credentials.Files,
-		OnKeep: a.keep, OnWants: a.feeds.want, OnSwap: a.swapped, Log: a.log,
+		Retired: retired,
+		OnKeep:  a.keep, OnWants: a.feeds.want, OnSwap: a.swapped, Log: a.log,
 	}, initial)
 	if err != nil {
 		return err
@@ -169,11 +171,16 @@ func (a *App) identity() store.Identity {
 	}
 }
 
-// load gives what the store kept, oldest first, so that whoever came first holds a disputed key.
-func (a *App) load() ([]catalog.Kept, map[nacos.Key]string) {
+// retiredGroup is where the store keeps the digests of keys that nobody holds any more, in a record for each first byte.
+// It is no group of the source: a dot cannot begin one.
+const retiredGroup = ".retired-keys"
+
+// load gives what the store kept, oldest first, so that whoever came first holds a disputed key, and the digests of keys
+// that nobody held any more.
+func (a *App) load() ([]catalog.Kept, map[nacos.Key]string, [][32]byte) {
 	known := map[nacos.Key]string{}
 	if a.store == nil {
-		return nil, known
+		return nil, known, nil
 	}
 	var records []store.Record
 	if err := a.store.Load(func(r store.Record) { records = append(records, r) }); err != nil {
@@ -181,7 +188,16 @@ func (a *App) load() ([]catalog.Kept, map[nacos.Key]string) {
 	}
 	slices.SortStableFunc(records, func(x, y store.Record) int { return x.Since.Compare(y.Since) })
 	var initial []catalog.Kept
+	var retired [][32]byte
 	for _, r := range records {
+		if r.Group == retiredGroup {
+			for digest := range slices.Chunk(r.Content, sha256.Size) {
+				if len(digest) == sha256.Size {
+					retired = append(retired, [32]byte(digest))
+				}
+			}
+			continue
+		}
 		key := nacos.Key{Group: r.Group, DataID: r.DataID}
 		if r.Content != nil {
 			initial = append(initial, catalog.Kept{Change: nacos.Change{Key: key, Content: r.Content, MD5: r.MD5}, Since: r.Since})
@@ -203,7 +219,7 @@ func (a *App) load() ([]catalog.Kept, map[nacos.Key]string) {
 	}); err != nil {
 		a.log.Error("the last-known-good store could not be read whole", "error", err)
 	}
-	return initial, known
+	return initial, known, retired
 }
 
 // keep hands changed documents to the store. All are sealed: service documents hold credentials of backends, too.
@@ -235,7 +251,20 @@ func (a *App) keep(k catalog.Keep) {
 	for _, key := range k.NotWhole {
 		b.DeleteVersions = append(b.DeleteVersions, store.VersionName(key))
 	}
+	for _, r := range k.Retired {
+		b.Put = append(b.Put, store.Record{
+			Group: retiredGroup, DataID: hex.EncodeToString([]byte{r.First}), Content: slices.Concat(asSlices(r.Digests)...), Since: time.Now(), Sealed: true,
+		})
+	}
 	a.store.Write(b)
+}
+
+func asSlices(digests [][32]byte) [][]byte {
+	all := make([][]byte, len(digests))
+	for i := range digests {
+		all[i] = digests[i][:]
+	}
+	return all
 }
 
 func (a *App) swapped(d catalog.Delta) {

@@ -41,6 +41,8 @@ type Options struct {
 	Env, Files []string
 	// OnKeep hands over what is to be kept for the next start, all of it at once or nothing. It must not block.
 	OnKeep func(Keep)
+	// Retired are digests of keys that nobody held any more in an earlier run; see Index.Known.
+	Retired [][32]byte
 	// OnWants hands over which documents are to be watched besides the groups from now on, and which no more.
 	OnWants func(more, less []nacos.Key)
 	// OnSwap runs after every published Index, on the writer's goroutine.
@@ -94,6 +96,13 @@ type Keep struct {
 	Deleted  []nacos.Key
 	Whole    []Whole    // instead of what was kept under their keys
 	NotWhole []WholeKey // of which what was kept is to be forgotten
+	Retired  []Retired  // instead of what was kept under the same First
+}
+
+// Retired are the digests, with the same first byte, of keys that nobody holds any more; the oldest first.
+type Retired struct {
+	First   byte
+	Digests [][32]byte
 }
 
 // Whole is a version of a service that is served though newer documents of it are known. Its documents are kept together, so
@@ -134,6 +143,9 @@ func New(o Options, initial []Kept) (*Catalog, error) {
 		sources: map[registry.KeySource]int{}, disputed: map[nacos.Key]bool{}, holds: map[heldKey]hold{},
 		wants: newWants(), whole: map[string]map[string]Whole{},
 	}
+	remembered := w.begin(c.Index(), time.Time{})
+	remembered.retire(o.Retired...)
+	c.Index().retired = remembered.retired.current() // nobody reads this Index yet
 	c.writer = w
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
@@ -262,7 +274,7 @@ func (c *Catalog) publish(next *Index, fresh []*Variant, b *build) {
 		c.compiled.Remove(v)
 	}
 	if c.options.OnKeep != nil && !b.loading {
-		c.options.OnKeep(Keep{Changed: b.changed, Deleted: b.removed, Whole: b.whole, NotWhole: b.notWhole})
+		c.options.OnKeep(Keep{Changed: b.changed, Deleted: b.removed, Whole: b.whole, NotWhole: b.notWhole, Retired: b.retiredNow()})
 	}
 	if more, less := b.wanted(old); c.options.OnWants != nil && len(more)+len(less) > 0 {
 		c.options.OnWants(more, less)

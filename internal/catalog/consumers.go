@@ -18,6 +18,7 @@ func (b *build) consumer(key nacos.Key, doc *Document) {
 		delete(b.w.disputed, key)
 		if doc == nil && old != nil && b.named(registry.GroupConsumers, name) == nil {
 			b.dropConsumer(old)
+			b.retireRemoved(old, nil)
 		}
 		return
 	}
@@ -34,6 +35,7 @@ func (b *build) consumer(key nacos.Key, doc *Document) {
 	}
 	if old != nil {
 		b.dropConsumer(old)
+		b.retireRemoved(old, next)
 	}
 	b.consumers.set(name, next)
 	b.people[name] = true

@@ -19,6 +19,7 @@ type Index struct {
 	services  *table[string, *Service]
 	consumers *table[string, *registry.Consumer]
 	keys      *table[[32]byte, Holder]
+	retired   *table[[32]byte, struct{}] // keys that nobody holds any more
 	sources   []registry.KeySource
 	synced    bool
 	serial    uint64
@@ -30,6 +31,7 @@ func newIndex() *Index {
 		services:  newTable[string, *Service](),
 		consumers: newTable[string, *registry.Consumer](),
 		keys:      newTable[[32]byte, Holder](),
+		retired:   newTable[[32]byte, struct{}](),
 	}
 }
 

@@ -83,6 +83,7 @@ type reading struct {
 	rejections []registry.Rejection
 	content    content
 	switches   *registry.Switches
+	refused    [][32]byte // keys of a consumer's document that was rejected
 }
 
 func (o *Options) read(ch nacos.Change) reading {
@@ -90,7 +91,11 @@ func (o *Options) read(ch nacos.Change) reading {
 	for i := range rejections {
 		rejections[i].Group, rejections[i].DataID = ch.Key.Group, ch.Key.DataID
 	}
-	return reading{value, rejections, pack(ch.Content), switches(ch, value)}
+	r := reading{value: value, rejections: rejections, content: pack(ch.Content), switches: switches(ch, value)}
+	if value == nil && ch.Key.Group == registry.GroupConsumers {
+		r.refused = registry.KeyDigests(ch.Content)
+	}
+	return r
 }
 
 // switches returns what a document of the registry switches off; nil: nothing that its value does not say.

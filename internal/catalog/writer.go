@@ -22,6 +22,7 @@ type writer struct {
 	manifests map[string][]nacos.Key     // by service name: the manifests that carry it
 	sources   map[registry.KeySource]int // custom places for keys, counted over consumers
 	disputed  map[nacos.Key]bool         // consumer documents rejected for a key that another one holds
+	retired   [256][][32]byte            // what the Index has of them, oldest first, by first byte
 	wants     wants
 	holds     map[heldKey]hold
 	whole     map[string]map[string]Whole // by service and version: what the store keeps as a whole
@@ -34,6 +35,8 @@ type build struct {
 	services    *edit[string, *Service]
 	consumers   *edit[string, *registry.Consumer]
 	keys        *edit[[32]byte, Holder]
+	retired     *edit[[32]byte, struct{}]
+	faded       map[byte]bool   // first bytes of newly retired keys
 	dirty       map[string]bool // services to put together anew
 	touched     map[string]bool // services that changed
 	people      map[string]bool // consumers that changed
@@ -51,6 +54,7 @@ type build struct {
 func (w *writer) begin(x *Index, now time.Time) *build {
 	return &build{
 		w: w, docs: x.docs.edit(), services: x.services.edit(), consumers: x.consumers.edit(), keys: x.keys.edit(),
+		retired: x.retired.edit(), faded: map[byte]bool{},
 		dirty: map[string]bool{}, touched: map[string]bool{}, people: map[string]bool{},
 		credentials: map[string]bool{}, now: now, ripe: map[heldKey]bool{},
 	}
@@ -145,7 +149,7 @@ func (b *build) finish(checked []checkedVariant, synced bool) {
 		b.note(c)
 	}
 	next := &Index{
-		docs: b.docs.current(), services: b.services.current(), consumers: b.consumers.current(), keys: b.keys.current(),
+		docs: b.docs.current(), services: b.services.current(), consumers: b.consumers.current(), keys: b.keys.current(), retired: b.retired.current(),
 		sources: slices.Collect(maps.Keys(w.sources)), synced: old.synced || synced, serial: old.serial + 1,
 	}
 	fresh := b.freshVariants(old)
@@ -200,6 +204,7 @@ func (b *build) change(ch nacos.Change, r reading, now time.Time) {
 	doc := r.document(ch, old, now)
 	b.docs.set(ch.Key, doc)
 	b.changed = append(b.changed, doc)
+	b.retire(r.refused...)
 	if doc.value == nil || old == nil || doc.value != old.value {
 		b.forget(old)
 	}

@@ -16,8 +16,10 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/spf13/cobra"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 )
 
@@ -31,6 +33,24 @@ type calling struct {
 	url, key, args string
 	service, tool  string
 	values         []string // name=value
+	headers        []string // NAME: VALUE
+}
+
+// header is what the headers given say. Their values are not shown: they may be credentials.
+func (in *calling) header() (http.Header, error) {
+	h := http.Header{}
+	for _, line := range in.headers {
+		name, value, ok := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		if !ok || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
+			return nil, fail(exitUsage, "a header given with --header is none: write NAME: VALUE")
+		}
+		if err := registry.CheckForwardHeader(name); err != nil {
+			return nil, fail(exitUsage, "%w", err)
+		}
+		h.Add(name, value)
+	}
+	return h, nil
 }
 
 func (p *program) callCommand() *cobra.Command {
@@ -42,7 +62,8 @@ or false, or JSON, whichever the tool's schema wants of the argument; a list may
 if the result is an error.
 
 The key is NMP_KEY, or --key; other users of the machine can see what is on a command line. SERVICE may be
-NAME@VERSION.
+NAME@VERSION. A credential of your own for the backend goes into --header, as the service wants it; where that is
+Authorization, the key is sent in X-API-Key.
 
 With --dry-run nothing is called, and no proxy needs to run: the definition is read from the source, and the HTTP
 request that the call would make is printed, with credentials masked.`,
@@ -72,6 +93,7 @@ request that the call would make is printed, with credentials masked.`,
 	cmd.Flags().StringVar(&in.url, "url", "", "`URL` of the proxy; default: NMP_URL, or where the boot configuration listens")
 	cmd.Flags().StringVar(&in.key, "key", "", "API `key`; better: NMP_KEY")
 	cmd.Flags().StringVar(&in.args, "args", "", "arguments as a `JSON` object; name=value come on top")
+	cmd.Flags().StringArrayVar(&in.headers, "header", nil, "`HEADER` to send along, as NAME: VALUE; may be given several times")
 	cmd.Flags().BoolVar(&p.dryRun, "dry-run", false, "print the HTTP request that would be made, and call nothing")
 	return cmd
 }
@@ -121,10 +143,14 @@ func (p *program) call(cmd *cobra.Command, in calling) error {
 	if err != nil {
 		return err
 	}
+	header, err := in.header()
+	if err != nil {
+		return err
+	}
 	ctx := cmd.Context()
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	defer transport.CloseIdleConnections()
-	wire := &wiretap{key: in.key, next: transport}
+	wire := &wiretap{key: in.key, header: header, next: transport}
 	client := mcp.NewClient(&mcp.Implementation{Name: "nacos-mcp-proxy", Version: p.version}, &mcp.ClientOptions{
 		Capabilities: &mcp.ClientCapabilities{},
 		ProgressNotificationHandler: func(_ context.Context, r *mcp.ProgressNotificationClientRequest) {

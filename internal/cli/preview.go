@@ -56,7 +56,11 @@ func (p *program) previewCall(cmd *cobra.Command, in calling) error {
 	if err != nil {
 		return err
 	}
-	request, result, err := tool.Request(convert.Call{Arguments: arguments})
+	header, err := in.header()
+	if err != nil {
+		return err
+	}
+	request, result, err := tool.Request(convert.Call{Arguments: arguments, Header: header})
 	if err != nil {
 		return fail(exitFailed, "the call would fail before the backend is reached: %w", err)
 	}

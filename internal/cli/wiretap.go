@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -14,8 +15,9 @@ import (
 // wiretap adds the key to requests and keeps what the SDK does not hand on: the status and text of a refusal, and the
 // bytes of the result, in which large numbers have all their digits.
 type wiretap struct {
-	key  string
-	next http.RoundTripper
+	key    string
+	header http.Header // besides
+	next   http.RoundTripper
 
 	mu      sync.Mutex
 	status  int
@@ -35,7 +37,12 @@ func (w *wiretap) client() *http.Client {
 // RoundTrip sends a request with the key.
 func (w *wiretap) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
-	if w.key != "" {
+	maps.Copy(r.Header, w.header)
+	switch {
+	case w.key == "":
+	case w.header.Get("Authorization") != "": // the caller's own, for the backend
+		r.Header.Set("X-API-Key", w.key)
+	default:
 		r.Header.Set("Authorization", "Bearer "+w.key)
 	}
 	call := false

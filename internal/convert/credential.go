@@ -53,7 +53,7 @@ func (e *NoCredentialError) Error() string {
 // Request.SecretHosts. An error holds no secret; a *NoCredentialError is the caller's to mend.
 func (c *Credential) Apply(h http.Header, query string, caller Call) (newQuery string, hosts [][]string, err error) {
 	if c.plan.from != nil && c.plan.credential == nil && callersOwn(c.plan.from, &caller) == "" {
-		return query, nil, &NoCredentialError{whereIs(c.plan.from)}
+		return query, nil, &NoCredentialError{wanted(c.plan.from, &caller)}
 	}
 	x := &execution{tool: c.tool, call: &caller, args: &arguments{}}
 	r := &Request{Header: h}

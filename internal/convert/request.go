@@ -15,6 +15,9 @@ type Call struct {
 	Header    http.Header // the client's, without the proxy's key: for passed-through credentials and forwarded headers
 	Query     string      // raw query of the client's request, without the proxy's key: for passed-through credentials
 	ClientIP  string      // what getRealIP gives
+	// Withheld says why the client's Authorization is not in Header although it sent one; empty if it is, or did not. The
+	// client is told where the call fails for want of it.
+	Withheld string
 }
 
 // Request is the HTTP request of a call.

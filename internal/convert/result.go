@@ -196,13 +196,17 @@ func (t *Tool) failed(c Call, status int, h http.Header, m media, body []byte) [
 	if !ok {
 		text = fmt.Appendf(nil, "%d bytes of %s", len(body), either(m.kind, "binary data"))
 	}
+	var out []byte
 	if f := t.response.fault; f != nil {
-		if out := bytes.TrimSpace(t.errorText(c, status, h, text)); len(out) > 0 {
-			return textResult(out, true)
-		}
+		out = bytes.TrimSpace(t.errorText(c, status, h, text))
 	}
-	out := fmt.Appendf(make([]byte, 0, len(text)+64), "call failed, status: %d, response: ", status)
-	return textResult(append(out, text...), true)
+	if len(out) == 0 {
+		out = append(fmt.Appendf(make([]byte, 0, len(text)+64), "call failed, status: %d, response: ", status), text...)
+	}
+	if (status == http.StatusUnauthorized || status == http.StatusForbidden) && c.Withheld != "" && t.asksAuthorization() {
+		out = append(append(slices.Clip(out), "\nYour Authorization was not sent on: "...), c.Withheld...)
+	}
+	return textResult(out, true)
 }
 
 // errorText renders errorResponseTemplate over the response's JSON object and its headers, as Higress has them: in lower

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert/template"
@@ -171,7 +172,7 @@ func (p *securityPlan) apply(x *execution, r *Request, to *target) error {
 	}
 	if secret == "" {
 		if p.credential == nil {
-			return &argumentError{"", "this tool needs your own credential with the request: " + whereIs(p.from)}
+			return &argumentError{"", "this tool needs your own credential with the request: " + wanted(p.from, x.call)}
 		}
 		var err error
 		if secret, err = p.credential.string(x); err != nil {
@@ -234,6 +235,25 @@ func callersOwn(s *registry.SecurityScheme, c *Call) string {
 		return ""
 	}
 	return v
+}
+
+// inAuthorization reports whether a scheme's credential travels in Authorization.
+func inAuthorization(s *registry.SecurityScheme) bool {
+	return s.Type == "http" || s.In == "header" && strings.EqualFold(s.Name, "Authorization")
+}
+
+// asksAuthorization reports whether requests of the tool carry the client's Authorization where that may be sent.
+func (t *Tool) asksAuthorization() bool {
+	return slices.Contains(t.forward, "Authorization") ||
+		slices.ContainsFunc(t.security, func(p securityPlan) bool { return p.from != nil && inAuthorization(p.from) })
+}
+
+// wanted says where the caller's own credential of a scheme is expected, and why what stood there does not count.
+func wanted(s *registry.SecurityScheme, c *Call) string {
+	if c.Withheld != "" && inAuthorization(s) {
+		return whereIs(s) + "; what came there was not sent on: " + c.Withheld
+	}
+	return whereIs(s)
 }
 
 func whereIs(s *registry.SecurityScheme) string {

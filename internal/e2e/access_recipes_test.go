@@ -44,6 +44,21 @@ func recipes(t *testing.T, path string) (lines []recipeLine) {
 	return lines
 }
 
+// services reads the services that a document shows in "yaml NAME" blocks.
+func services(t *testing.T, path string) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	for _, block := range strings.Split(string(text), "\n```yaml ")[1:] {
+		name, content, _ := strings.Cut(block, "\n")
+		all[name], _, _ = strings.Cut(content, "\n```")
+	}
+	return all
+}
+
 // TestRecipesOfAccessDocument runs each command of docs/access.md in a shell, against the real program serving a directory,
 // and compares what it prints. Effects of edits are waited for, by asking again.
 //
@@ -62,6 +77,9 @@ func TestRecipesOfAccessDocument(t *testing.T) {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	w := directoryWorld(t)
+	for name, content := range services(t, "../../docs/access.md") {
+		w.put(t, "proxy-services", name+".yaml", strings.ReplaceAll(content, "https://api.example.com", w.api.URL))
+	}
 	var c config.Config
 	w.configure(&c)
 	environment := append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "NMP_SOURCE=dir", "NMP_DIR_PATH="+c.Dir.Path, "NMP_STATE_PATH=off",

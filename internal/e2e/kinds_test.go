@@ -25,6 +25,13 @@ func shop(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/items/7":
 		fmt.Fprint(w, `{"id":7,"name":"Lamp","price":12.50}`)
+	case "/me":
+		if r.Header.Get("Authorization") != "Bearer anns-token" {
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprint(w, `{"message":"who are you?"}`)
+			return
+		}
+		fmt.Fprint(w, `{"user":"ann"}`)
 	case "/items":
 		fmt.Fprint(w, `{"items":["Lamp","Chair"]}`)
 	default:

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -16,12 +17,13 @@ import (
 // plainSSE is a client of the 2024-11-05 transport that does no more than the transport says.
 type plainSSE struct {
 	t        *testing.T
-	key      string
+	header   http.Header // of each request
 	endpoint *url.URL
 	lines    *bufio.Scanner
 }
 
-func connectSSE(t *testing.T, target, key string) *plainSSE {
+// connectSSE opens a session with a key, unless that is empty, and these headers.
+func connectSSE(t *testing.T, target, key string, more ...http.Header) *plainSSE {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
@@ -29,8 +31,15 @@ func connectSSE(t *testing.T, target, key string) *plainSSE {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c := &plainSSE{t: t, header: http.Header{}}
+	for _, h := range more {
+		maps.Copy(c.header, h)
+	}
+	if key != "" {
+		c.header.Set("X-API-Key", key)
+	}
+	req.Header = c.header.Clone()
 	req.Header.Set("Accept", "text/event-stream")
-	req.Header.Set("X-API-Key", key)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +48,7 @@ func connectSSE(t *testing.T, target, key string) *plainSSE {
 	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
 		t.Fatalf("GET %s: %d %s", target, resp.StatusCode, resp.Header.Get("Content-Type"))
 	}
-	c := &plainSSE{t: t, key: key, lines: bufio.NewScanner(resp.Body)}
+	c.lines = bufio.NewScanner(resp.Body)
 	event, data := c.next()
 	if event != "endpoint" {
 		t.Fatalf("the first event is %q: %s", event, data)
@@ -81,8 +90,8 @@ func (c *plainSSE) post(body string) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	req.Header = c.header.Clone()
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("X-API-Key", c.key)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		c.t.Fatal(err)

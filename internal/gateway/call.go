@@ -45,9 +45,10 @@ type memory struct {
 	answer  []byte // of the backend
 
 	// Methods of the call as the relay wants them: to make them for each would be an allocation each.
-	ownView  func() any
-	ownStrip func(string, []string) bool
-	ownSees  func([]byte) bool
+	ownView     func() any
+	ownStrip    func(string, []string) bool
+	ownSees     func([]byte) bool
+	ownWithheld func() string
 }
 
 // state is what is known of one request.
@@ -90,7 +91,9 @@ func newCall() *call {
 	return c
 }
 
-func (c *call) bind() { c.ownView, c.ownStrip, c.ownSees = c.view, c.strip, c.sees }
+func (c *call) bind() {
+	c.ownView, c.ownStrip, c.ownSees, c.ownWithheld = c.view, c.strip, c.sees, c.withheld
+}
 
 // copied gives the call to those who may need it when it is over. The buffers are still those of c.
 func (c *call) copied() *call {

@@ -285,7 +285,7 @@ func (c *call) unknownTool(denied bool) {
 func (c *call) execute(ctx context.Context, x *catalog.Compiled, tool *convert.Tool) ([]byte, bool) {
 	in := convert.Call{Arguments: c.env.Arguments, Query: c.clientQuery(), ClientIP: c.g.clientAddress(c.r)}
 	if tool.Reads(c.r.Header) {
-		in.Header = c.clientHeader()
+		in.Header, in.Withheld = c.clientHeader()
 	}
 	if c.worked = true; c.request.Header == nil {
 		c.request.Reset()
@@ -333,9 +333,10 @@ func (c *call) fault(ctx context.Context, err error) ([]byte, bool) {
 	return convert.ErrorResult("call failed: " + e.Error()), true
 }
 
-// clientHeader is what tools may see of the request's headers: nothing that stood where a key may stand.
-func (c *call) clientHeader() http.Header {
-	h := make(http.Header, len(c.r.Header))
+// clientHeader returns what tools may see of the request's headers, nothing that may be a key, and why Authorization is not
+// among it if there was one.
+func (c *call) clientHeader() (h http.Header, withheld string) {
+	h = make(http.Header, len(c.r.Header))
 	for name, values := range c.r.Header {
 		if strings.HasPrefix(name, "Mcp-") {
 			continue
@@ -343,7 +344,10 @@ func (c *call) clientHeader() http.Header {
 		h[name] = values
 	}
 	c.g.strip(h, c.identity.consumer, c.index)
-	return h
+	if _, sent := h[authorization]; !sent {
+		withheld = c.withheld()
+	}
+	return h, withheld
 }
 
 // clientQuery is what tools may see of the request's query: nothing that stood where a key may stand.

@@ -41,7 +41,7 @@ func (g *Gateway) identify(r *http.Request, x *catalog.Index, now int64) identit
 	look := func(source registry.KeySource) {
 		switch {
 		case source.Bearer:
-			for _, v := range r.Header["Authorization"] {
+			for _, v := range r.Header[authorization] {
 				if key, ok := bearer(v); ok {
 					g.consider(&found, key, source, x, now)
 				}
@@ -121,7 +121,8 @@ func digest(key string) [32]byte {
 }
 
 // strip removes from h what stands where the caller may present a key, whether or not it is one, what is a key of anybody's
-// where somebody may present one, and everything that looks like a key of ours.
+// where somebody may present one, and everything that looks like a key of ours. Authorization has a rule of its own, see
+// withheld.
 func (g *Gateway) strip(h http.Header, c *registry.Consumer, x *catalog.Index) {
 	for name, values := range h {
 		if g.mayHoldKey(name, values, c, x) {
@@ -131,6 +132,9 @@ func (g *Gateway) strip(h http.Header, c *registry.Consumer, x *catalog.Index) {
 }
 
 func (g *Gateway) mayHoldKey(name string, values []string, c *registry.Consumer, x *catalog.Index) bool {
+	if name == authorization {
+		return g.withheld(values, x) != ""
+	}
 	if name == "X-Higress-Mcpserver-Config" || slices.ContainsFunc(values, holdsKey) {
 		return true
 	}
@@ -138,7 +142,7 @@ func (g *Gateway) mayHoldKey(name string, values []string, c *registry.Consumer,
 		name = http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
 	}
 	here := func(s registry.KeySource) bool {
-		return s.Bearer && name == "Authorization" || s.Header != "" && s.Header == name
+		return s.Header != "" && s.Header == name
 	}
 	if c != nil && len(c.Sources) > 0 && slices.ContainsFunc(c.Sources, here) {
 		return true
@@ -152,8 +156,7 @@ func (g *Gateway) mayHoldKey(name string, values []string, c *registry.Consumer,
 		if token, ok := bearer(v); ok {
 			v = token
 		}
-		_, known := x.Holder(digest(textproto.TrimString(v)))
-		return known
+		return x.Known(digest(textproto.TrimString(v)))
 	})
 }
 

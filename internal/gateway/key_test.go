@@ -62,14 +62,15 @@ func TestStripLeavesNoKeyAndNothingElseOut(t *testing.T) {
 			http.Header{"Traceparent": {"t"}}},
 		{"underscores", "alice", http.Header{"X_api_key": {"alices-key-0123456789"}, "X_Api-Key": {"x"}, "X_other": {"x"}}, http.Header{"X_other": {"x"}}},
 		{"several values", "alice", http.Header{"X-Api-Key": {"a", "b"}, "X-Other": {"a", "has nmp_a_b in it"}}, http.Header{}},
-		{"another scheme in the key's place", "alice", http.Header{"Authorization": {"Basic YTpi"}}, http.Header{}},
+		{"its own credential", "alice", http.Header{"Authorization": {"Basic YTpi"}, "X-Api-Key": {"alices-key-0123456789"}}, http.Header{"Authorization": {"Basic YTpi"}}},
 		{"a consumer with a place of its own keeps its credential", "team",
-			http.Header{"X-Team": {"teams-key-0123456789"}, "Authorization": {"Bearer backend-credential"}}, http.Header{"Authorization": {"Bearer backend-credential"}}},
+			http.Header{"X-Team": {"teams-key-0123456789"}, "X-Api-Key": {"its own"}, "Authorization": {"Bearer backend-credential"}}, http.Header{"X-Api-Key": {"its own"}, "Authorization": {"Bearer backend-credential"}}},
 		{"its key in a default place", "team", http.Header{"Authorization": {"bearer  teams-key-0123456789 "}, "X-Api-Key": {"teams-key-0123456789"}}, http.Header{}},
 		{"somebody else's key in a place", "team", http.Header{"X-Api-Key": {"alices-key-0123456789"}}, http.Header{}},
 		{"a place of somebody else's", "alice", http.Header{"X-Team": {"not a key"}}, http.Header{"X-Team": {"not a key"}}},
 		{"a key in a place of somebody else's", "alice", http.Header{"X-Team": {"alices-key-0123456789"}}, http.Header{}},
-		{"nobody, the switch being off", "", http.Header{"Authorization": {"Bearer x"}, "X-Api-Key": {"x"}, "X-Team": {"x"}, "Accept": {"*/*"}}, http.Header{"Accept": {"*/*"}}},
+		{"nobody, the switch being off", "", http.Header{"Authorization": {"Bearer x"}, "X-Api-Key": {"x"}, "X-Team": {"x"}, "Accept": {"*/*"}},
+			http.Header{"Accept": {"*/*"}, "Authorization": {"Bearer x"}}},
 		{"configuration by clients", "alice", http.Header{"X-Higress-Mcpserver-Config": {"x"}}, http.Header{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

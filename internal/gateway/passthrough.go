@@ -31,7 +31,7 @@ func (c *call) passthrough() {
 	e := &of.passed
 	*e = of.exchange()
 	e.Backend, e.Transport, e.ForwardHeaders = x.Backend, x.Definition.Transport, x.ForwardHeaders
-	e.Look, e.Strip, e.Credential = of.ownView, of.ownStrip, x.Credential
+	e.Look, e.Strip, e.Withheld, e.Credential = of.ownView, of.ownStrip, of.ownWithheld, x.Credential
 	if len(c.def.Hidden) > 0 || c.def.AllowTools != nil || c.restricted() {
 		e.See = of.ownSees
 	}
@@ -43,7 +43,8 @@ func (c *call) passthrough() {
 
 // ownCredential returns what hands the caller's own credential on to the backend. A session may outlive the call.
 func (c *call) ownCredential(x *catalog.Compiled) func(*upstream.Request) error {
-	caller := convert.Call{Header: c.clientHeader(), Query: c.clientQuery()}
+	caller := convert.Call{Query: c.clientQuery()}
+	caller.Header, caller.Withheld = c.clientHeader()
 	return func(r *upstream.Request) error {
 		err := x.Own(r, caller)
 		if missing, ok := errors.AsType[*convert.NoCredentialError](err); ok {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -55,6 +56,31 @@ func ParseConsumer(dataID string, content []byte) (*Consumer, []Rejection) {
 	together(all...)
 	c.Keys = slices.Clone(c.Keys) // appending has left room
 	return c, r.sorted()
+}
+
+// Keys as they stand in a document, whatever else is wrong with it.
+var (
+	statedDigest = regexp.MustCompile(`\b[0-9A-Fa-f]{64}\b`)
+	statedValue  = regexp.MustCompile(`\bvalue["']?[ \t]*:[ \t]*["']?([^\s"',}]+)`)
+)
+
+// maxStated bounds the keys that are looked for in a document that was rejected.
+const maxStated = 1000
+
+// KeyDigests returns the digests of what looks like keys in a proxy-consumers document that ParseConsumer rejected, at most
+// 1,000 of each of the two forms. Such keys open nothing, but whoever was given one sends it all the same.
+func KeyDigests(content []byte) [][32]byte {
+	var all [][32]byte
+	for _, text := range statedDigest.FindAll(content, maxStated) {
+		var d [32]byte
+		if _, err := hex.Decode(d[:], text); err == nil {
+			all = append(all, d)
+		}
+	}
+	for _, m := range statedValue.FindAllSubmatch(content, maxStated) {
+		all = append(all, sha256.Sum256(m[1]))
+	}
+	return all
 }
 
 func readKey(r *reader, n *yaml.Node, path string) *Key {

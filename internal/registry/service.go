@@ -26,6 +26,9 @@ func ParseService(dataID string, content []byte) (*Definition, []Rejection) {
 	}
 	server := readServer(r, o, def)
 	upstream := readBackend(r, o, def)
+	if forward := &def.Backend.ForwardHeaders; server.authorization && !contains(*forward, "Authorization") {
+		*forward = append(*forward, "Authorization")
+	}
 	def.kind(o, server, upstream)
 	checkSchemes(r, "server.securitySchemes", def.SecuritySchemes)
 	def.defaultSecurity(r, o, server)
@@ -44,12 +47,14 @@ func ParseService(dataID string, content []byte) (*Definition, []Rejection) {
 // server is what the server block says besides what goes straight into the Definition.
 type server struct {
 	*object
-	proxied    bool // type: mcp-proxy
-	transport  Transport
-	url        string
-	timeout    time.Duration
-	downstream *SecurityRef
-	upstream   *SecurityRef
+	proxied bool // type: mcp-proxy
+	// authorization is Higress's spelling of forwardHeaders: [Authorization].
+	authorization bool
+	transport     Transport
+	url           string
+	timeout       time.Duration
+	downstream    *SecurityRef
+	upstream      *SecurityRef
 }
 
 func readServer(r *reader, o *object, def *Definition) *server {
@@ -78,9 +83,7 @@ func readServer(r *reader, o *object, def *Definition) *server {
 	s.timeout = time.Duration(s.integer("timeout", int(maxTimeout.Milliseconds()))) * time.Millisecond
 	s.ignore("version", "clients are told the backend's version")
 	s.ignore("protocolStrategy", "every protocol revision is served")
-	if s.boolean("passthroughAuthHeader", false) {
-		s.ignore("passthroughAuthHeader", "Authorization is where the proxy's own keys stand; use security with passthrough: true and a scheme of another header")
-	}
+	s.authorization = s.boolean("passthroughAuthHeader", false)
 	if n := s.at["config"]; !isNull(n) {
 		if n.Kind != yaml.MappingNode {
 			s.reject("config", "must be a mapping, not %s", kindOf(n))

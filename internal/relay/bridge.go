@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -100,15 +101,18 @@ func (bs *bridges) open(req *http.Request, x *Exchange) (*bridge, error) {
 	return b, nil
 }
 
-// errNoEvents and errEndpoint are faults of a backend that does not speak HTTP+SSE as it should.
-var (
-	errNoEvents = errors.New("open session: the backend does not answer with an event stream")
-	errEndpoint = errors.New("open session: the backend's endpoint event is missing, or is not on its own origin")
-)
+// noEvents is the status of a backend that did not answer with an event stream.
+type noEvents int
+
+func (status noEvents) Error() string {
+	return "open session: the backend does not answer with an event stream, but with status " + strconv.Itoa(int(status))
+}
+
+var errEndpoint = errors.New("open session: the backend's endpoint event is missing, or is not on its own origin")
 
 func (b *bridge) findEndpoint(maxEvent int) error {
 	if b.resp.Status != http.StatusOK || mediaType(b.resp.Header) != "text/event-stream" {
-		return errNoEvents
+		return noEvents(b.resp.Status)
 	}
 	b.events = wire.NewEventReader(b.resp.Body, maxEvent)
 	for {

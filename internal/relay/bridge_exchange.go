@@ -38,6 +38,9 @@ func (b *bridge) refused(w http.ResponseWriter, req *http.Request, x *Exchange, 
 	}
 	copyAnswerHeader(w.Header(), resp, x)
 	w.Header().Del(wire.HeaderSession)
+	if o, refused := refusedUnauthorized(w, req, x, resp.Status); refused {
+		return o, true
+	}
 	rw := x.rewriter(req)
 	if rw.Idle() && !x.Restricted {
 		return copyAnswer(w, resp), true

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -123,6 +124,11 @@ func (bs *bridges) serve(w http.ResponseWriter, req *http.Request, x *Exchange) 
 func (bs *bridges) initialize(w http.ResponseWriter, req *http.Request, x *Exchange) Outcome {
 	b, err := bs.open(req, x)
 	if err != nil {
+		if status, ok := errors.AsType[noEvents](err); ok {
+			if o, refused := refusedUnauthorized(w, req, x, int(status)); refused {
+				return o
+			}
+		}
 		return refuseError(w, req, x, err)
 	}
 	if !bs.add(b) {

@@ -66,6 +66,9 @@ func (r *Relay) exchange(w http.ResponseWriter, req *http.Request, x *Exchange, 
 	}
 	h := w.Header()
 	copyAnswerHeader(h, resp, x)
+	if o, refused := refusedUnauthorized(w, req, x, resp.Status); refused {
+		return o
+	}
 	if err := r.sealSession(h, req, x, resp); err != nil {
 		return refuseError(w, req, x, err)
 	}

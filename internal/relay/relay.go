@@ -3,6 +3,8 @@ package relay
 import (
 	"errors"
 	"net/http"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -86,6 +88,9 @@ type Exchange struct {
 	ForwardHeaders []string
 	// Strip tells of a request header that it is not to reach the backend, as a key may stand in it; nil: none is such.
 	Strip func(name string, values []string) bool
+	// Withheld says why the client's Authorization is stripped, for the client; empty if it is not, or there is none. Nil:
+	// nobody knows.
+	Withheld func() string
 	// Credential adds the credential towards the service's backend, its own or the caller's, and where it may go; nil: there
 	// is none. A *CallerError is told to the client.
 	Credential func(*upstream.Request) error
@@ -140,6 +145,7 @@ const (
 	reasonUnreadable  = "answer unreadable"
 	reasonBackend     = "backend fault"
 	reasonGone        = "client went away"
+	reasonWithheld    = "authorization withheld"
 )
 
 // Serve carries the exchange. What it writes is complete: an answer, a stream up to its end, or a refusal.
@@ -225,6 +231,24 @@ func refuse(w http.ResponseWriter, req *http.Request, x *Exchange, why wire.Refu
 type CallerError struct{ Message string }
 
 func (e *CallerError) Error() string { return e.Message }
+
+// refusedUnauthorized answers where a backend refused, with this status, a request whose Authorization had to stay here: the
+// client is to learn why. It reports false where that is not so.
+func refusedUnauthorized(w http.ResponseWriter, req *http.Request, x *Exchange, status int) (Outcome, bool) {
+	if status != http.StatusUnauthorized && status != http.StatusForbidden || x.Withheld == nil || !slices.Contains(x.ForwardHeaders, "Authorization") {
+		return Outcome{}, false
+	}
+	why := x.Withheld()
+	if why == "" {
+		return Outcome{}, false
+	}
+	h := w.Header()
+	h["Content-Type"] = jsonType
+	w.WriteHeader(status)
+	n, err := w.Write(wire.AppendError(nil, x.id(), wire.CodeInvalidRequest,
+		"The backend refused with status "+strconv.Itoa(status)+". Your Authorization was not sent on: "+why, nil))
+	return Outcome{Status: status, Bytes: int64(n), Err: err, Reason: reasonWithheld}, true
+}
 
 // refuseError answers for a call that upstream could not make.
 func refuseError(w http.ResponseWriter, req *http.Request, x *Exchange, err error) Outcome {
