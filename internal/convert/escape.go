@@ -1,9 +1,6 @@
 package convert
 
-import (
-	"errors"
-	"strings"
-)
+import "errors"
 
 // bytesOf tells which bytes stand for themselves.
 func bytesOf(chars string) (t [256]bool) {
@@ -35,41 +32,13 @@ func appendEscaped(dst []byte, s string, plain *[256]bool) []byte {
 	return dst
 }
 
-// appendSegment appends an argument as one path segment, or part of one. Dots that may end up as "." or ".." are
-// escaped, though a backend that decodes before it resolves them will see them: RFC 3986 6.2.2 has no way to hide them.
-func appendSegment(dst []byte, s string) []byte {
-	if s == "." || s == ".." {
-		return append(dst, strings.Repeat("%2E", len(s))...)
-	}
-	return appendEscaped(dst, s, &unreserved)
-}
+// appendSegment appends an argument as one path segment, or part of one.
+func appendSegment(dst []byte, s string) []byte { return appendEscaped(dst, s, &unreserved) }
 
 var (
 	errSegments = errors.New(`must not hold "." or ".." as a path segment`)
 	errEmpty    = errors.New("must not be empty")
 )
-
-// appendSegments appends a multiSegment argument: its slashes stay, empty segments are left out, and nothing else of it
-// can change the path's shape.
-func appendSegments(dst []byte, s string) ([]byte, error) {
-	start := len(dst)
-	for segment := range strings.SplitSeq(s, "/") {
-		switch segment {
-		case ".", "..":
-			return dst, errSegments
-		case "":
-			continue
-		}
-		if len(dst) > start {
-			dst = append(dst, '/')
-		}
-		dst = appendEscaped(dst, segment, &unreserved)
-	}
-	if len(dst) == start {
-		return dst, errEmpty
-	}
-	return dst, nil
-}
 
 // appendFormValue escapes for a form body, where a space is "+".
 func appendFormValue(dst []byte, s string) []byte {

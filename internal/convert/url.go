@@ -1,12 +1,14 @@
 package convert
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert/template"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 )
 
@@ -56,6 +58,9 @@ type target struct {
 	host   string
 	path   []byte
 	query  []byte
+
+	segment int // where the path's current segment begins
+	holds   int // the argument that this segment holds, and 1; 0: none does
 }
 
 // Places in a URL.
@@ -80,14 +85,15 @@ func (t *Tool) assemble(path, query []byte, parts []piece, vals []value) (target
 	if len(parts) == 0 {
 		return out, errors.New("url is empty")
 	}
-	if parts[0].arg >= 0 {
+	first := parts[0]
+	if first.arg >= 0 && !t.args[first.arg].multi {
 		return out, errStart
 	}
-	place, rest := inPath, parts[0].lit
+	place, rest := inPath, first.lit
 	if scheme, after, ok := strings.Cut(rest, "://"); ok && !strings.ContainsAny(scheme, "/?#") {
 		end := strings.IndexAny(after, "/?#")
 		if end < 0 {
-			if len(parts) > 1 {
+			if len(parts) > 1 && (parts[1].arg < 0 || !t.args[parts[1].arg].multi) {
 				return out, errOrigin
 			}
 			end = len(after)
@@ -105,12 +111,17 @@ func (t *Tool) assemble(path, query []byte, parts []piece, vals []value) (target
 				return out, errNoScheme // what it was rendered to may hold a credential
 			}
 		}
-		out.path = append(out.path, '/')
+		out.path, out.segment = append(out.path, '/'), 1
 	}
 	for i, p := range parts {
 		if p.arg < 0 {
 			if i > 0 {
 				rest = p.lit
+			}
+			if place == inPath {
+				if err := out.endSegment(t, rest); err != nil {
+					return out, err
+				}
 			}
 			place = out.literal(rest, place)
 			continue
@@ -119,7 +130,30 @@ func (t *Tool) assemble(path, query []byte, parts []piece, vals []value) (target
 			return out, err
 		}
 	}
+	if place == inPath {
+		return out, out.endSegment(t, "/")
+	}
 	return out, nil
+}
+
+// endSegment looks at the path segment that an argument is part of, where the author's text that comes next ends it: it
+// must not be a dot segment.
+func (o *target) endSegment(t *Tool, next string) error {
+	if o.holds == 0 {
+		return nil
+	}
+	end := strings.IndexAny(next, "/?#")
+	if end < 0 {
+		return nil
+	}
+	segment := o.path[o.segment:]
+	if end > 0 {
+		segment = appendLiteral(segment[:len(segment):len(segment)], next[:end])
+	}
+	if template.DotSegment(segment) {
+		return &argumentError{t.args[o.holds-1].name, errSegments.Error()}
+	}
+	return nil
 }
 
 func (o *target) setOrigin(scheme, host string) error {
@@ -143,6 +177,9 @@ func (o *target) literal(s string, place int) int {
 		end := strings.IndexAny(s, "?#")
 		if end < 0 {
 			o.path = appendLiteral(o.path, s)
+			if slash := strings.LastIndexByte(s, '/'); slash >= 0 {
+				o.segment, o.holds = bytes.LastIndexByte(o.path, '/')+1, 0
+			}
 			return inPath
 		}
 		o.path = appendLiteral(o.path, s[:end])
@@ -167,6 +204,7 @@ func (o *target) argument(t *Tool, p piece, v value, place int) (err error) {
 	case inQuery:
 		o.query = v.appendText(o.query, queryEscape)
 	case inPath:
+		o.holds = p.arg + 1
 		if !v.sent() || v.empty() {
 			if p.brace {
 				return &argumentError{a.name, "is needed in the path and must not be empty"}
@@ -178,8 +216,11 @@ func (o *target) argument(t *Tool, p piece, v value, place int) (err error) {
 			return nil
 		}
 		if a.multi && v.isText {
-			if o.path, err = appendSegments(o.path, v.text); err != nil {
-				return &argumentError{a.name, err.Error()}
+			if strings.Trim(v.text, "/") == "" {
+				return &argumentError{a.name, errEmpty.Error()}
+			}
+			if o.path, o.segment, err = template.AppendSegments(o.path, o.segment, v.text); err != nil {
+				return &argumentError{a.name, errSegments.Error()}
 			}
 			return nil
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert/template"
 )
 
 // rawBackend records the very lines of the requests that arrive, before any HTTP library has an opinion on them.
@@ -101,7 +102,7 @@ func hostileText(random *rand.Rand) []string {
 // TestA31_ArgumentsStayInTheirPlace calls tools with hostile arguments in every position and reads, on the bare socket, what
 // reaches the backend: one request, to its own host, with the path's shape, the query's names and the header's names as the
 // author wrote them, and the value itself where it belongs. Or none, where the value cannot be sent. Seen to fail with
-// "/" left as it is by convert.appendEscaped, and with "." and ".." left so by appendSegment.
+// "/" left as it is by convert.appendEscaped, and with template.DotSegment always answering false.
 func TestA31_ArgumentsStayInTheirPlace(t *testing.T) {
 	s := directory(t)
 	b, evil := newRawBackend(t), newRawBackend(t)
@@ -177,7 +178,7 @@ tools:
 				continue
 			}
 			for i, raw := range line[1:] {
-				unescape, dots := url.PathUnescape, raw == "." || raw == ".."
+				unescape, dots := url.PathUnescape, template.DotSegment([]byte(raw))
 				if i > 0 || k.tool != "path" && k.tool != "template" {
 					unescape, dots = url.QueryUnescape, false
 				}

@@ -286,15 +286,11 @@ func (e *exec) endSegment(last bool) error {
 	if p.part != urlPath || !p.client {
 		return nil
 	}
-	switch string(e.dst[p.segment:]) {
-	case "":
-		if !last {
-			return errNoSegment
-		}
-	case ".":
-		e.dst = append(e.dst[:p.segment], "%2E"...)
-	case "..":
-		e.dst = append(e.dst[:p.segment], "%2E%2E"...)
+	if len(e.dst) == p.segment && !last {
+		return errNoSegment
+	}
+	if DotSegment(e.dst[p.segment:]) {
+		return errDots
 	}
 	return nil
 }
@@ -302,6 +298,11 @@ func (e *exec) endSegment(last bool) error {
 // argumentURL writes a client's text into a URL.
 func (e *exec) argumentURL(s string, f flags) error {
 	p := &e.place
+	if f&multi != 0 && (p.part == urlAuthority || p.part == urlStart && len(e.dst) == p.from) {
+		// Directly after the host, or in its place where the host is the service's, a path begins.
+		e.dst = append(e.dst, '/')
+		p.part, p.segment = urlPath, len(e.dst)
+	}
 	switch p.part {
 	case urlStart, urlColon, urlColon1, urlAuthority, urlOpaque:
 		return errHost
@@ -327,7 +328,7 @@ func (e *exec) argumentURL(s string, f flags) error {
 		e.dst = append(e.dst, s...)
 	case f&multi != 0:
 		var err error
-		if e.dst, p.segment, err = appendSegments(e.dst, p.segment, s); err != nil {
+		if e.dst, p.segment, err = AppendSegments(e.dst, p.segment, s); err != nil {
 			return err
 		}
 	default:

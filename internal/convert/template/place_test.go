@@ -162,6 +162,9 @@ func FuzzA31_ArgumentsStayInTheirPlace(f *testing.F) {
 		args := Object(Member{"a", String(a)}, Member{"b", String(b)}).Tainted()
 		data := Object(Member{"config", mustJSON(`{"base":"https://api.example.com/v1"}`)}, Member{"args", args})
 		out, err := asURL.Execute(nil, data, Env{}, Budget{})
+		if err != nil && strings.Contains(err.Error(), errDots.Error()) {
+			return // TestDotSegment
+		}
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -141,18 +141,31 @@ func TestArgumentsAreEscapedInJSONBodies(t *testing.T) {
 	}
 }
 
+// TestDotSegment: seen red with the segment compared with "." and ".." alone.
+func TestDotSegment(t *testing.T) {
+	for segment, want := range map[string]bool{
+		".": true, "..": true, "%2e": true, "%2E.": true, "..%2Fadmin": true, "a%2F..": true, "a%5c..%5Cb": true, "a%2f.%2fb": true, "..;x=1": true, `..\x`: true,
+		"": false, "...": false, ".git": false, "a..b": false, "..a": false, "%252e%252e": false, "a%2Fb": false, "..%3Bx": false, "x;..": false, "%2": false, "%": false,
+	} {
+		if got := DotSegment([]byte(segment)); got != want {
+			t.Errorf("%q: %t", segment, got)
+		}
+	}
+}
+
 func TestA31_ArgumentsAreEscapedInURLs(t *testing.T) {
 	data := request(`{"base":"https://api.example.com:8443/v1","key":"a&b"}`,
-		`{"id":"7","evil":"../x/%2f@h?q#f\r\n\u0000&a=b","dd":"..","d":".","e":"","path":"/src//a b/%2f?x.go","up":"a/../b","n":1000000,"l":[1,"a"],"git":".github"}`)
-	const evil = `..%2Fx%2F%252f%40h%3Fq%23f%0D%0A%00%26a%3Db`
+		`{"id":"7","evil":"/x/%2f@h?q#f\r\n\u0000&a=b","dd":"..","d":".","e":"","path":"/src//a b/%2f?x.go","more":"src/a/","up":"a/../b","n":1000000,"l":[1,"a"],"git":".github"}`)
+	const evil = `%2Fx%2F%252f%40h%3Fq%23f%0D%0A%00%26a%3Db`
 	for _, tc := range []struct{ text, want string }{
 		{`/pets/{{.args.id}}`, `/pets/7`},
 		{`{{.config.base}}/pets/{{.args.evil}}?k={{.config.key}}`, `https://api.example.com:8443/v1/pets/` + evil + `?k=a&b`},
 		{`/pets?x={{.args.evil}}&n={{.args.n}}&l={{.args.l}}#{{.args.evil}}`, `/pets?x=` + evil + `&n=1000000&l=%5B1%2C%22a%22%5D#` + evil},
-		{`/a/{{.args.dd}}/b`, `/a/%2E%2E/b`},
-		{`/a/{{.args.d}}{{.args.d}}?x`, `/a/%2E%2E?x`},
-		{`/a/.{{.args.d}}`, `/a/%2E%2E`},
-		{`/a/{{.args.d}}`, `/a/%2E`},
+		{`/a/{{.args.dd}}/b`, `run: tool get_pet:1:16: an argument holds . or .. as a path segment`},
+		{`/a/{{.args.d}}{{.args.d}}?x`, `run: tool get_pet:1:26: an argument holds . or .. as a path segment`},
+		{`/a/.{{.args.d}}`, `run: tool get_pet:1:1: an argument holds . or .. as a path segment`},
+		{`/a/{{.args.d}}{{.args.git}}`, `/a/..github`},
+		{`/a/{{.args.d}}`, `run: tool get_pet:1:1: an argument holds . or .. as a path segment`},
 		{`/a/{{.args.git}}/v1.2`, `/a/.github/v1.2`},
 		{`/a/{{.args.e}}`, `/a/`},
 		{`/a/{{.args.e}}?x=1`, `/a/?x=1`},
@@ -167,18 +180,26 @@ func TestA31_ArgumentsAreEscapedInURLs(t *testing.T) {
 		{`/a/%{{.args.id}}`, `run: tool get_pet:1:7: an argument stands directly after a percent sign`},
 		{`/a/%2{{.args.id}}`, `run: tool get_pet:1:8: an argument stands directly after a percent sign`},
 		{`/f/{{.args.path}}?p={{.args.path}}`, `/f/src/a%20b/%252f%3Fx.go?p=%2Fsrc%2F%2Fa%20b%2F%252f%3Fx.go`},
+		{`{{.args.path}}/x`, `/src/a%20b/%252f%3Fx.go/x`},
+		{`https://h.example.com{{.args.path}}`, `https://h.example.com/src/a%20b/%252f%3Fx.go`},
+		{`https://h.example.com{{.args.more}}?x`, `https://h.example.com/src/a?x`},
+		{`/f{{.args.path}}`, `/f/src/a%20b/%252f%3Fx.go`},
+		{`/f{{.args.more}}/x`, `/fsrc/a/x`},
+		{`/f/{{.args.more}}/x`, `/f/src/a/x`},
+		{`/f/.{{.args.up}}`, `run: tool get_pet:1:7: an argument holds . or .. as a path segment`},
 		{`/f/{{index .args "path"}}`, `/f/src/a%20b/%252f%3Fx.go`},
 		{`/f/{{with .args}}{{.path}}{{end}}`, `/f/src/a%20b/%252f%3Fx.go`},
 		{`/f/{{.args.path | lower}}`, `/f/%2Fsrc%2F%2Fa%20b%2F%252f%3Fx.go`},
 		{`/f/{{.args.up}}`, `run: tool get_pet:1:6: an argument holds . or .. as a path segment`},
-		{`/f/{{.args.dd}}`, `/f/%2E%2E`},
+		{`/f/{{.args.dd}}`, `run: tool get_pet:1:1: an argument holds . or .. as a path segment`},
 		{`/f?q={{.args.evil | urlquery}}`, `/f?q=` + evil},
 		{`/f?ip={{getRealIP}}&x={{.}}`, `/f?ip=203.0.113.7&x=%7B%22config%22%3A%7B%22base%22%3A%22https%3A%2F%2Fapi.example.com%3A8443%2Fv1%22%2C%22key%22%3A%22a%26b%22%7D%2C%22args%22%3A`},
-		{`/f/{{gjson "args.up"}}/{{gjson "config.key"}}`, `/f/a%2F..%2Fb/a&b`},
+		{`/f/{{gjson "args.up"}}/{{gjson "config.key"}}`, `run: tool get_pet:1:23: an argument holds . or .. as a path segment`},
+		{`/f/../{{.args.id}}/%2e{{.args.id}}`, `/f/../7/%2e7`},
 		{`/f?{{if eq .args.id "7"}}seven=1{{end}}&k={{default "x y" .args.e}}`, `/f?seven=1&k=x y`},
 		{`/f?l={{join "," .args.l}}&c={{.args.l | join ','}}`, `/f?l=1%2Ca&c=1%2Ca`},
 	} {
-		got := run(t, Options{Mode: URL, MultiSegment: []string{"path", "up"}}, tc.text, data)
+		got := run(t, Options{Mode: URL, MultiSegment: []string{"path", "up", "more"}}, tc.text, data)
 		if strings.Contains(tc.text, "{{.}}") {
 			got = got[:min(len(got), len(tc.want))]
 		}
