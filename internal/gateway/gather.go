@@ -52,9 +52,14 @@ func events(r io.Reader) func() ([]byte, error) {
 func lines(r io.Reader) func() ([]byte, error) {
 	scanner := bufio.NewScanner(r)
 	scanner.Buffer(nil, maxPiece)
+	begun := false
 	return func() ([]byte, error) {
 		if scanner.Scan() {
-			return scanner.Bytes(), nil
+			line := scanner.Bytes()
+			if !begun {
+				line, begun = wire.WithoutMark(line), true
+			}
+			return line, nil
 		}
 		if err := scanner.Err(); err != nil {
 			return nil, err

@@ -147,8 +147,9 @@ func (b *bridge) read() {
 			b.end(errEnded)
 			return
 		}
-		if len(ev.Data) > 0 && (ev.Name == nil || string(ev.Name) == "message") && wire.Valid(ev.Data) {
-			b.give(append([]byte(nil), ev.Data...))
+		data := wire.WithoutMark(ev.Data)
+		if len(data) > 0 && (ev.Name == nil || string(ev.Name) == "message") && wire.Valid(data) {
+			b.give(append([]byte(nil), data...))
 		}
 	}
 }

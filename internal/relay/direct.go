@@ -72,6 +72,10 @@ func (r *Relay) exchange(w http.ResponseWriter, req *http.Request, x *Exchange, 
 	if err := r.sealSession(h, req, x, resp); err != nil {
 		return refuseError(w, req, x, err)
 	}
+	read := !rw.Idle() || x.Restricted
+	if read && resp.Status >= 200 && resp.Status <= 299 && awaitsNothing(req, x) {
+		return acknowledge(w, resp)
+	}
 	if mediaType(resp.Header) == "text/event-stream" {
 		if x.View == nil && x.Look != nil {
 			x.View = x.Look()
@@ -79,10 +83,26 @@ func (r *Relay) exchange(w http.ResponseWriter, req *http.Request, x *Exchange, 
 		up.Sent()
 		return r.events(w, req, x, resp, rw)
 	}
-	if rw.Idle() && !x.Restricted {
+	if !read {
 		return copyAnswer(w, resp)
 	}
 	return filterAnswer(w, req, x, resp, rw)
+}
+
+// awaitsNothing reports whether the client sent what has no answer but a status: a notification, a response, or DELETE.
+func awaitsNothing(req *http.Request, x *Exchange) bool {
+	return req.Method == http.MethodDelete || x.Env != nil && x.Env.Kind != wire.Request
+}
+
+// acknowledge gives the client the status of what has no other answer. What stands in it is text, null or HTML with many
+// backends (the protocol has no body there), which could not be read, and need not be.
+func acknowledge(w http.ResponseWriter, resp *upstream.Response) Outcome {
+	io.CopyN(io.Discard, resp.Body, 4<<10) // a short one read to its end leaves the connection usable
+	h := w.Header()
+	h.Del("Content-Type")
+	h.Del("Content-Encoding")
+	w.WriteHeader(resp.Status)
+	return Outcome{Status: resp.Status}
 }
 
 // lost tells the client that its session is gone: the 404 makes it start anew.

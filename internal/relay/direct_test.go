@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -313,4 +314,115 @@ func TestAnswersThatBreakOffLateEndTheConnection(t *testing.T) {
 	if _, err := io.ReadAll(resp.Body); err == nil {
 		t.Error("the client takes half an answer for a whole one")
 	}
+}
+
+// What backends write into answers that have nothing to say (the protocol has no body there) stops no client that may see
+// only part of the service; of errors as much arrives as did.
+//
+// Seen to fail without acknowledge: 502 in most rows that are read.
+func TestOnlyTheStatusOfAnswersToNotifications(t *testing.T) {
+	const note, response = `{"jsonrpc":"2.0","method":"notifications/initialized"}`, `{"jsonrpc":"2.0","id":1,"result":{}}`
+	hideB := func(x *Exchange) { x.See = func(tool []byte) bool { return string(tool) != "b" } }
+	for _, c := range []struct {
+		status    int
+		typ, body string
+	}{
+		{202, "", ""},
+		{202, "text/plain", "Accepted"},
+		{202, "application/json", `"Accepted"`},
+		{202, "application/json", "null"},
+		{200, "application/json", "null"},
+		{200, "application/json", "{}"},
+		{200, "application/json", `{"jsonrpc":"2.0","id":8,"result":{"tools":[{"name":"b"}]}}`},
+		{200, "text/html", "<p>ok</p>"},
+		{200, "text/event-stream", "data: " + odd + "\n\n"},
+		{200, "application/octet-stream", "\x00\x01"},
+		{204, "", ""},
+		{400, "text/plain", "no such session"},
+		{400, "application/json", `{"jsonrpc":"2.0","error":{"code":-32600,"message":"no"}}`},
+		{500, "text/plain", "oh"},
+	} {
+		s := backend(t, func(w http.ResponseWriter, r *http.Request) {
+			if c.typ != "" {
+				w.Header().Set("Content-Type", c.typ)
+			}
+			w.WriteHeader(c.status)
+			io.WriteString(w, c.body)
+		})
+		for who, change := range map[string]func(*Exchange){
+			"with tool grants": onlyA, "with a hidden tool": hideB, "with a key, modern": func(x *Exchange) { x.Private = true }, "unrestricted": nil,
+		} {
+			f := newFront(t, s.URL, registry.Streamable, Options{}, change)
+			header := http.Header{}
+			if who == "with a key, modern" {
+				header = modernHeader("notifications/initialized")
+			}
+			for _, ask := range []struct{ method, body string }{{"POST", note}, {"POST", response}, {"DELETE", ""}} {
+				if who == "with a key, modern" && ask.method == "DELETE" {
+					continue // that era has no sessions to end
+				}
+				resp, answer := do(t, ask.method, f.URL, ask.body, header)
+				want := c.body
+				if c.status < 300 && who != "unrestricted" {
+					want = ""
+				}
+				if resp.StatusCode != c.status || answer != want {
+					t.Errorf("%s %s, %s: %d %s %q: got %d %q, want %q", ask.method, ask.body, who, c.status, c.typ, c.body, resp.StatusCode, answer, want)
+				}
+			}
+		}
+	}
+}
+
+// Seen to fail without WithoutMark: in Apply, in bridge.read, and in sink.finish.
+func TestByteOrderMarksOfBackendsAreTolerated(t *testing.T) {
+	const list = `{"jsonrpc":"2.0","id":8,"result":{"tools":[{"name":"a"},{"name":"b"}]}}`
+	filtered := strings.Replace(list, `,{"name":"b"}`, "", 1)
+	s := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		io.WriteString(w, "\ufeff"+list)
+	})
+	f := newFront(t, s.URL, registry.Streamable, Options{}, onlyA)
+	if resp, answer := do(t, "POST", f.URL, listBody, nil); resp.StatusCode != 200 || answer != filtered {
+		t.Errorf("direct: %d %q", resp.StatusCode, answer)
+	}
+	for name, change := range map[string]func(*Exchange){"restricted": onlyA, "unrestricted": nil} {
+		b := newSSEBackend(t)
+		f = newFront(t, b.URL, registry.SSE, Options{}, change)
+		h := b.begin(t, f)
+		want := list
+		if change != nil {
+			want = filtered
+		}
+		if _, answer := do(t, "POST", f.URL, listBody, nil2(h, func() { <-b.posts; b.send("\ufeff" + list) })); answer != want {
+			t.Errorf("bridged, %s: %q", name, answer)
+		}
+		f = newFront(t, s.URL, registry.Streamable, Options{}, change)
+		if answer := overSSE(t, f, listBody); answer != want {
+			t.Errorf("an HTTP+SSE client, %s: %q", name, answer)
+		}
+	}
+}
+
+// overSSE posts one message as an HTTP+SSE client does, and returns what comes on its stream.
+func overSSE(t testing.TB, f *front, body string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	events := wire.NewEventReader(start(t, ctx, "GET", f.URL+"/sse", "", nil).Body, 1<<20)
+	next := func() string {
+		for {
+			ev, err := events.Next()
+			if err != nil {
+				t.Fatalf("read stream: %v", err)
+			}
+			if !ev.Comment {
+				return string(ev.Data)
+			}
+		}
+	}
+	if resp, answer := do(t, "POST", f.URL+next(), body, nil); resp.StatusCode != 202 {
+		t.Fatalf("post: %d %s", resp.StatusCode, answer)
+	}
+	return next()
 }

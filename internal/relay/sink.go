@@ -91,12 +91,13 @@ func (s *sink) give(data []byte) error {
 
 // finish ends the answer and tells its status, and whether the call was answered.
 func (s *sink) finish() (status int, answered bool) {
+	body := wire.WithoutMark(s.body.Bytes())
 	switch {
 	case s.events:
 		s.pipe.Close()
 		<-s.done
-	case s.id != "" && s.body.Len() > 0 && wire.Valid(s.body.Bytes()) && gjson.GetBytes(s.body.Bytes(), "id").Raw == s.id:
-		s.give(s.body.Bytes())
+	case s.id != "" && len(body) > 0 && wire.Valid(body) && gjson.GetBytes(body, "id").Raw == s.id:
+		s.give(body)
 	}
 	if s.status == 0 {
 		s.status = http.StatusOK

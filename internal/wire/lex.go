@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 	"unicode/utf8"
@@ -350,3 +351,9 @@ func Valid(b []byte) bool {
 	i := l.value(l.space(0), 0)
 	return i >= 0 && l.space(i) == len(b)
 }
+
+// WithoutMark returns b without the byte order mark that may stand before it. Nobody may send one before JSON, but readers
+// may ignore it (RFC 8259, 8.1), and some backends write with tools that put it there.
+func WithoutMark(b []byte) []byte { return bytes.TrimPrefix(b, mark) }
+
+var mark = []byte("\ufeff")

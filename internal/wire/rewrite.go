@@ -32,8 +32,9 @@ func (r Rewriter) Idle() bool { return r.See == nil && !r.Private && !r.DropInst
 
 // Apply gives msg with what r says changed: msg itself if nothing had to be, else room's memory, grown where needed and
 // written from its start. Both are valid until the caller reuses them. isToolList tells whether result.tools is an array.
-// msg is one message, or an array of them as 2025-03-26 allows.
+// msg is one message, or an array of them as 2025-03-26 allows. A byte order mark before it is left out.
 func (r Rewriter) Apply(room, msg []byte) (out []byte, isToolList bool, err error) {
+	msg = WithoutMark(msg)
 	p := splicers.Get().(*splicer)
 	p.lexer, p.r, p.out = lexer{b: msg}, r, room[:0]
 	defer p.recycle()
