@@ -3,9 +3,12 @@ package convert
 import (
 	"bytes"
 	"mime"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
+	"golang.org/x/net/html/charset"
+	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/htmlindex"
 	"golang.org/x/text/encoding/unicode"
 )
@@ -40,23 +43,72 @@ func (m media) text(body []byte) ([]byte, bool) {
 	}
 	switch {
 	case bytes.HasPrefix(body, []byte("\xEF\xBB\xBF")):
-		body = body[3:]
+		return bytes.ToValidUTF8(body[3:], []byte("\uFFFD")), true
 	case bytes.HasPrefix(body, []byte("\xFF\xFE")), bytes.HasPrefix(body, []byte("\xFE\xFF")):
 		if out, err := unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewDecoder().Bytes(body); err == nil {
 			return out, true
 		}
 	}
-	if m.charset != "" && !strings.EqualFold(m.charset, "utf-8") {
-		if enc, err := htmlindex.Get(m.charset); err == nil {
-			if out, err := enc.NewDecoder().Bytes(body); err == nil {
-				return out, true
-			}
+	if enc := m.encoding(body); enc != nil {
+		if out, err := enc.NewDecoder().Bytes(body); err == nil {
+			return out, true
 		}
 	}
 	if !utf8.Valid(body) {
 		body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
 	}
 	return body, true
+}
+
+// encoding returns what the text is encoded in, by the header or, where that says nothing, by the document itself; nil for
+// UTF-8.
+func (m media) encoding(body []byte) encoding.Encoding {
+	if strings.EqualFold(m.charset, "utf-8") {
+		return nil
+	}
+	if enc, err := htmlindex.Get(m.charset); m.charset != "" && err == nil {
+		return enc
+	}
+	switch {
+	case m.isXML():
+		return xmlEncoding(body)
+	case m.kind == "text/html":
+		enc, name, _ := charset.DetermineEncoding(body, "")
+		if name == "utf-8" || name == "windows-1252" && utf8.Valid(body) { // which is also what it says where nothing is declared
+			return nil
+		}
+		return enc
+	}
+	return nil
+}
+
+func (m media) isXML() bool {
+	return m.kind == "text/xml" || m.kind == "application/xml" || m.kind == "text/xml-external-parsed-entity" || strings.HasSuffix(m.kind, "+xml")
+}
+
+var xmlDeclaration = regexp.MustCompile(`^<\?xml\s[^>]{0,200}?\sencoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]{0,40})["']`)
+
+// xmlEncoding returns what an XML document says that it is encoded in (XML 1.0, 4.3.3 and F; RFC 7303, 3.2); nil for UTF-8.
+func xmlEncoding(body []byte) encoding.Encoding {
+	switch {
+	case bytes.HasPrefix(body, []byte("<\x00?\x00")):
+		return unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM)
+	case bytes.HasPrefix(body, []byte("\x00<\x00?")):
+		return unicode.UTF16(unicode.BigEndian, unicode.IgnoreBOM)
+	}
+	found := xmlDeclaration.FindSubmatch(body[:min(len(body), 300)])
+	if found == nil {
+		return nil
+	}
+	name := strings.ToLower(string(found[1]))
+	if strings.HasPrefix(name, "utf-") { // what could be read so far is not UTF-16
+		return nil
+	}
+	enc, err := htmlindex.Get(name)
+	if err != nil {
+		return nil
+	}
+	return enc
 }
 
 // textual tells the types that are text whatever their bytes look like.

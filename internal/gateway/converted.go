@@ -299,7 +299,7 @@ func (c *call) execute(ctx context.Context, x *catalog.Compiled, tool *convert.T
 		return finished, true
 	}
 	c.request.Method, c.request.Path, c.request.Host, c.request.Body = req.Method, req.URL, req.Host, req.Body
-	c.request.SecretHosts, c.request.Decode = req.SecretHosts, true
+	c.request.SecretHosts, c.request.Decode, c.request.LooseCoding = req.SecretHosts, true, true
 	resp, err := x.Backend.Do(ctx, &c.request)
 	if err != nil {
 		return c.fault(ctx, err)

@@ -55,6 +55,8 @@ type Request struct {
 	Stream bool
 	// Decode undoes gzip and deflate, within the limit on the size. Else the body comes as the backend encoded it.
 	Decode bool
+	// LooseCoding has a Content-Encoding that is no coding (none, aws-chunked, the name of a charset) count as none.
+	LooseCoding bool
 	// Timeout, if not zero, replaces the backend's; Idle replaces StreamIdle, a negative one lifts it.
 	Timeout, Idle time.Duration
 

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/text/encoding/htmlindex"
 )
 
 // response wraps an answer's body in the limits.
@@ -26,10 +28,7 @@ func (b *Backend) response(k *exchange, r *Request, resp *answer) (*Response, *E
 	events := isEvents(resp.header)
 	coding := ""
 	if all := resp.header["Content-Encoding"]; len(all) > 0 {
-		coding = strings.ToLower(strings.TrimSpace(strings.Join(all, ",")))
-	}
-	if coding == "identity" {
-		coding = ""
+		coding = codings(strings.Join(all, ","), r.LooseCoding)
 	}
 	if r.Decode && coding != "" && resp.body != http.NoBody {
 		switch coding {
@@ -38,7 +37,7 @@ func (b *Backend) response(k *exchange, r *Request, resp *answer) (*Response, *E
 		case "deflate":
 			by.decode = newDeflate
 		default:
-			return fail(&Error{Kind: Protocol, Sent: true, detail: "answer in an encoding that was not asked for"})
+			return fail(&Error{Kind: Encoded, Sent: true})
 		}
 		resp.header.Del("Content-Encoding")
 		resp.header.Del("Content-Length")
@@ -61,6 +60,29 @@ func (b *Backend) response(k *exchange, r *Request, resp *answer) (*Response, *E
 	}
 	out.Body = by
 	return out, nil
+}
+
+// codings returns the codings of a Content-Encoding that something has to be undone for, in lower case. If loose, what is
+// no coding at all is left out too: servers put a charset there, and S3 its way of signing an upload.
+func codings(all string, loose bool) string {
+	var list []string
+	for coding := range strings.SplitSeq(all, ",") {
+		coding = strings.ToLower(strings.TrimSpace(coding))
+		switch {
+		case coding == "identity":
+		case loose && (coding == "" || coding == "none" || coding == "aws-chunked"):
+		case loose && isCharset(coding):
+		default:
+			list = append(list, coding)
+		}
+	}
+	return strings.Join(list, ",")
+}
+
+// isCharset reports whether name is a label of a charset (WHATWG Encoding).
+func isCharset(name string) bool {
+	_, err := htmlindex.Get(name)
+	return err == nil
 }
 
 func isEvents(h http.Header) bool {

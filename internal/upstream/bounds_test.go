@@ -53,6 +53,41 @@ func TestEncodingsAreUndoneOnRequest(t *testing.T) {
 	}
 }
 
+// TestContentEncodingThatIsNone: servers put charsets and other words there. Only who says so takes such an answer as it is;
+// real codings are undone or refused. Seen red with codings returning what it is given.
+func TestContentEncodingThatIsNone(t *testing.T) {
+	var header []string
+	body := []byte(`{"a":"b"}`)
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Content-Encoding"] = header
+		w.Write(body)
+	})
+	b := open(t, Options{}, registry.Backend{URL: s.URL})
+	for _, c := range []struct {
+		header string
+		strict Kind
+		loose  Kind
+	}{
+		{"UTF-8", Encoded, 0}, {"utf8", Encoded, 0}, {"GBK", Encoded, 0}, {"ISO-8859-1", Encoded, 0}, {"none", Encoded, 0}, {"", 0, 0}, {" ", 0, 0},
+		{"identity", 0, 0}, {"aws-chunked", Encoded, 0}, {"aws-chunked,", Encoded, 0}, {"identity, UTF-8", Encoded, 0},
+		{"br", Encoded, Encoded}, {"zstd", Encoded, Encoded}, {"gzip, gzip", Encoded, Encoded}, {"UTF-8, br", Encoded, Encoded}, {"json", Encoded, Encoded}, {"text/plain", Encoded, Encoded},
+	} {
+		for loose, want := range map[bool]Kind{false: c.strict, true: c.loose} {
+			header = []string{c.header}
+			_, got, err := get(t, b, &Request{Decode: true, LooseCoding: loose})
+			if KindOf(err) != want || err == nil && got != string(body) {
+				t.Errorf("%q, loose %t: %q, %v; want %v", c.header, loose, got, err, want)
+			}
+		}
+	}
+	header = []string{"aws-chunked", "gzip"}
+	plain := body
+	body = encode("gzip", body)
+	if _, got, err := get(t, b, &Request{Decode: true, LooseCoding: true}); err != nil || got != string(plain) {
+		t.Errorf("aws-chunked and gzip: %q, %v", got, err)
+	}
+}
+
 // TestA30_AnswersAreBounded: without body.left the bomb is read whole and the endless answer until the timeout.
 func TestA30_AnswersAreBounded(t *testing.T) {
 	bomb := encode("gzip", make([]byte, 32<<20))
@@ -108,7 +143,7 @@ func TestA30_AnswersAreBounded(t *testing.T) {
 		kind Kind
 	}{
 		{"/exact", 0}, {"/bomb", TooLarge}, {"/endless", TooLarge}, {"/announced", TooLarge}, {"/events", TooLarge}, {"/short", Protocol},
-		{"/corrupt", Protocol}, {"/brotli", Protocol}, {"/raw", Protocol}, {"/header", Protocol},
+		{"/corrupt", Protocol}, {"/brotli", Encoded}, {"/raw", Protocol}, {"/header", Protocol},
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)

@@ -19,6 +19,7 @@ const (
 	Canceled                     // the caller went away
 	Protocol                     // the request or the answer is not what HTTP allows
 	Redirect                     // the backend sends the call elsewhere, where it may not go
+	Encoded                      // the answer is in a Content-Encoding that was not asked for
 )
 
 // texts are what callers of the proxy get to read: no addresses, no names of hosts, no credentials.
@@ -32,6 +33,7 @@ var texts = map[Kind]string{
 	Canceled:     "call was canceled",
 	Protocol:     "backend connection failed",
 	Redirect:     "backend redirects elsewhere",
+	Encoded:      "backend answered with a Content-Encoding that was not asked for: it can be gzip or deflate",
 }
 
 // String is the short text of the kind, fit for clients.
