@@ -119,13 +119,7 @@ func (p *program) showKey(out *outcome, key string) {
 		return
 	}
 	out.Key = key
-	p.unseen = out
-	if p.output == "text" {
-		p.say("\nThe new key, shown only this once:\n\n  %s\n", key)
-		if p.printing.err == nil {
-			p.unseen = nil
-		}
-	}
+	p.say("\nThe new key, shown only this once:\n\n  %s\n", key)
 }
 
 func (p *program) consumersCreate() *cobra.Command {

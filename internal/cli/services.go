@@ -112,6 +112,9 @@ func (p *program) servicesShow() *cobra.Command {
 
 func (p *program) sayService(v catalog.ServiceStatus) {
 	p.say("%s: %s, protocol %s", v.Name, served(v), v.Protocol)
+	if v.Description != "" {
+		p.say("  %s", v.Description)
+	}
 	if v.Version != "" {
 		p.say("  version: %s", v.Version)
 	}
@@ -175,12 +178,9 @@ listed. With --dry-run as well, the document alone goes to standard output, to b
 				return err
 			}
 			out := p.outcome()
-			for i, e := range edits {
+			for _, e := range edits {
 				w, err := p.put(cmd.Context(), d, e, warnings[e.before.Key])
 				if err != nil {
-					for _, left := range edits[i+1:] {
-						p.note("%s: not written either", left.before.Key)
-					}
 					if len(out.Documents) > 0 && p.output == "json" {
 						_ = p.print(out, nil) // those are written
 					}
