@@ -120,14 +120,14 @@ func (b *bridge) findEndpoint(maxEvent int) error {
 		if err != nil {
 			return err
 		}
-		if ev.Comment {
+		if string(ev.Name) != "endpoint" {
+			// It is to be the first (2024-11-05, transports), but keep-alives of a name of their own, and blocks of nothing but
+			// "retry:", come before it from some backends; the clients of the official SDKs wait for it.
+			b.arrived(ev)
 			continue
 		}
-		if string(ev.Name) != "endpoint" {
-			return errEndpoint
-		}
 		base := b.backend.URL(b.resp.Instance)
-		u, err := base.Parse(string(ev.Data))
+		u, err := base.Parse(strings.TrimSpace(string(ev.Data)))
 		// A foreign endpoint would send the client's messages, and the service's credential, to whom the backend likes.
 		if err != nil || u.User != nil || u.Opaque != "" || !upstream.SameOrigin(u, base) {
 			return errEndpoint
@@ -147,15 +147,21 @@ func (b *bridge) read() {
 			b.end(errEnded)
 			return
 		}
-		data := wire.WithoutMark(ev.Data)
-		if len(data) > 0 && (ev.Name == nil || string(ev.Name) == "message") && wire.Valid(data) {
-			b.give(append([]byte(nil), data...))
-		}
+		b.arrived(ev)
+	}
+}
+
+// arrived takes an event; what is no message is passed over.
+func (b *bridge) arrived(ev wire.Event) {
+	data := wire.WithoutMark(ev.Data)
+	if len(data) > 0 && (ev.Name == nil || string(ev.Name) == "message") && wire.Valid(data) {
+		b.give(append([]byte(nil), data...))
 	}
 }
 
 // give hands a message to whom it is for: an answer to the call that waits for it, progress to the call it is of, other
-// messages to the newest stream, else to the newest call, else to the queue.
+// messages to the newest stream, else to the newest call, else to the queue. Where no call has exactly that id, or token,
+// the only one that has it but for its type does; the client gets its own bytes.
 func (b *bridge) give(data []byte) {
 	m := message{data: data}
 	fields := gjson.GetManyBytes(data, "id", "method", "params.progressToken")
@@ -165,15 +171,24 @@ func (b *bridge) give(data []byte) {
 	switch {
 	case !fields[1].Exists():
 		if to = b.calls[id]; to == nil {
+			if to = b.only(func(c *waiting) bool { return sameLoosely(c.id, id) }); to != nil {
+				m.data = withMember(data, "id", to.id)
+			}
+		}
+		if to == nil || m.data == nil {
 			b.mu.Unlock()
 			return // nobody waits for it any more
 		}
 		m.final = true
 		b.forget(to)
 	case method == wire.NotificationProgress:
-		for _, c := range b.calls {
-			if c.events && c.token != "" && c.token == token {
-				to = c
+		to = b.only(func(c *waiting) bool { return c.events && c.token != "" && c.token == token })
+		if to == nil {
+			to = b.only(func(c *waiting) bool { return c.events && sameLoosely(c.token, token) })
+			if to != nil {
+				if own := withMember(data, "params.progressToken", to.token); own != nil {
+					m.data = own
+				}
 			}
 		}
 	}
@@ -199,6 +214,19 @@ func (b *bridge) give(data []byte) {
 		}
 	case <-b.ctx.Done():
 	}
+}
+
+// only returns the one waiting call that fits, nil where there is none or are several. The lock is held.
+func (b *bridge) only(fits func(*waiting) bool) (found *waiting) {
+	for _, c := range b.calls {
+		if fits(c) {
+			if found != nil {
+				return nil
+			}
+			found = c
+		}
+	}
+	return found
 }
 
 // leaveStream is the end of a stream. What it did not deliver goes to another one, or waits for the next.

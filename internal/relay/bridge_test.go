@@ -21,6 +21,7 @@ import (
 type sseBackend struct {
 	*httptest.Server
 	endpoint string // of the endpoint event; empty: as it should be
+	before   string // what comes on the stream before that
 	posts    chan string
 	headers  chan http.Header
 	closed   chan bool // a stream ended
@@ -29,6 +30,7 @@ type sseBackend struct {
 
 	mu      sync.Mutex
 	streams []chan string
+	query   string // of the newest POST
 }
 
 func newSSEBackend(t testing.TB) *sseBackend {
@@ -41,6 +43,9 @@ func newSSEBackend(t testing.TB) *sseBackend {
 func (b *sseBackend) serve(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
 		body, _ := io.ReadAll(r.Body)
+		b.mu.Lock()
+		b.query = r.URL.RawQuery
+		b.mu.Unlock()
 		status := http.StatusAccepted
 		if b.status != nil {
 			status = b.status(string(body))
@@ -69,7 +74,7 @@ func (b *sseBackend) serve(w http.ResponseWriter, r *http.Request) {
 	if endpoint == "" {
 		endpoint = fmt.Sprintf("messages?session=%d", n)
 	}
-	fmt.Fprintf(w, ": hi\n\nevent: endpoint\ndata: %s\n\n", endpoint)
+	fmt.Fprintf(w, "%s: hi\n\nevent: endpoint\ndata: %s\n\n", b.before, endpoint)
 	w.(http.Flusher).Flush()
 	defer func() { b.closed <- true }()
 	for {

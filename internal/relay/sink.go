@@ -84,9 +84,23 @@ func (s *sink) read(r *io.PipeReader) {
 // give writes a message on the client's stream.
 func (s *sink) give(data []byte) error {
 	if s.id != "" && !s.answered && !gjson.GetBytes(data, "method").Exists() {
-		s.answered = gjson.GetBytes(data, "id").Raw == s.id
+		data, s.answered = s.answer(data)
 	}
 	return s.client.stream.write(wire.AppendEvent(nil, "", "message", data), true)
+}
+
+// answer reports whether a message is the answer to the call, and returns it with the client's own id.
+func (s *sink) answer(message []byte) ([]byte, bool) {
+	id := gjson.GetBytes(message, "id").Raw
+	if id == s.id {
+		return message, true
+	}
+	if sameLoosely(id, s.id) {
+		if own := withMember(message, "id", s.id); own != nil {
+			return own, true
+		}
+	}
+	return message, false
 }
 
 // finish ends the answer and tells its status, and whether the call was answered.
@@ -96,8 +110,10 @@ func (s *sink) finish() (status int, answered bool) {
 	case s.events:
 		s.pipe.Close()
 		<-s.done
-	case s.id != "" && len(body) > 0 && wire.Valid(body) && gjson.GetBytes(body, "id").Raw == s.id:
-		s.give(body)
+	case s.id != "" && len(body) > 0 && wire.Valid(body):
+		if own, ok := s.answer(body); ok {
+			s.give(own)
+		}
 	}
 	if s.status == 0 {
 		s.status = http.StatusOK
