@@ -63,8 +63,8 @@ func (a *App) build(ctx context.Context) error {
 		ForwardHeaders:   a.config.Upstream.ForwardHeaders,
 		TLSFiles:         tlsFiles,
 		CredentialGroups: a.credentialGroups(), Env: a.config.Credentials.Env, Files: a.config.Credentials.Files,
-		Retired: retired,
-		OnKeep:  a.keep, OnWants: a.feeds.want, OnSwap: a.swapped, Log: a.log,
+		Retired: retired, Unsure: a.store != nil && a.store.Unsure(),
+		OnKeep: a.keep, OnWants: a.feeds.want, OnSwap: a.swapped, Log: a.log,
 	}, initial)
 	if err != nil {
 		return err
@@ -183,6 +183,9 @@ func (a *App) identity() store.Identity {
 // It is no group of the source: a dot cannot begin one.
 const retiredGroup = ".retired-keys"
 
+// lostMD5 is what the source is told of a document that cannot be read: it has another one, or none at all.
+const lostMD5 = "lost"
+
 // load gives what the store kept, oldest first, so that whoever came first holds a disputed key, and the digests of keys
 // that nobody held any more.
 func (a *App) load() ([]catalog.Kept, map[nacos.Key]string, [][32]byte) {
@@ -207,19 +210,30 @@ func (a *App) load() ([]catalog.Kept, map[nacos.Key]string, [][32]byte) {
 			continue
 		}
 		key := nacos.Key{Group: r.Group, DataID: r.DataID}
+		if r.Lost {
+			initial = append(initial, catalog.Kept{Change: nacos.Change{Key: key}, Lost: true})
+			known[key] = lostMD5
+		}
 		if r.Content != nil {
 			initial = append(initial, catalog.Kept{Change: nacos.Change{Key: key, Content: r.Content, MD5: r.MD5}, Since: r.Since})
 			known[key] = r.MD5
 		}
+		if r.Refused != nil && r.Refused.Lost {
+			initial = append(initial, catalog.Kept{Change: nacos.Change{Key: key}, Refused: true, Lost: true})
+			known[key] = lostMD5
+		}
 		if r.Refused != nil && r.Refused.Content != nil {
 			initial = append(initial, catalog.Kept{
-				Change: nacos.Change{Key: key, Content: r.Refused.Content, MD5: r.Refused.MD5}, Since: r.Refused.Since, Refused: true,
+				Change: nacos.Change{Key: key, Content: r.Refused.Content, MD5: r.Refused.MD5}, Since: r.Refused.Since, Refused: true, Barred: r.Barred,
 			})
 			known[key] = r.Refused.MD5
 		}
 	}
 	if err := a.store.LoadVersions(func(v store.Version) {
 		whole := &catalog.Whole{WholeKey: catalog.WholeKey(v.VersionName), Latest: v.Latest}
+		if v.Lost {
+			initial = append(initial, catalog.Kept{Whole: whole, Lost: true})
+		}
 		for _, p := range v.Parts {
 			change := nacos.Change{Key: nacos.Key{Group: p.Group, DataID: p.DataID}, Content: p.Content, MD5: p.MD5}
 			initial = append(initial, catalog.Kept{Change: change, Since: p.Since, Whole: whole})
@@ -243,6 +257,11 @@ func (a *App) keep(k catalog.Keep) {
 		}
 		if d.State == catalog.Rejected {
 			r.Refused = &store.Refused{MD5: d.MD5, Since: d.Since, Content: d.Rejected()}
+		}
+		if barred := d.Barred(); len(barred) > 0 {
+			// What is in force of it must not be read as if nobody else held its keys.
+			r.Content, r.MD5, r.Since = nil, "", time.Time{}
+			r.Refused.Content, r.Barred = d.Content(), barred
 		}
 		b.Put = append(b.Put, r)
 	}

@@ -63,6 +63,9 @@ func (a *App) settle(ctx context.Context) {
 		}
 	}
 	a.catalog.Synced()
+	if a.store != nil && ctx.Err() == nil {
+		a.store.Sure()
+	}
 	debug.FreeOSMemory() // reading everything took more than keeping it does
 }
 

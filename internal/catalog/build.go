@@ -51,7 +51,7 @@ func foretold(service string) []nacos.Key {
 func (b *build) access(name string) *access.Table {
 	doc := b.named(registry.GroupGrants, name)
 	if doc == nil {
-		return access.Compile(nil, b.w.options.DefaultOpen)
+		return b.withoutGrants()
 	}
 	grants, _ := doc.value.(*registry.Grants)
 	if grants == nil {
@@ -66,7 +66,7 @@ func (b *build) access(name string) *access.Table {
 
 func (b *build) define(name string, old *Service) *Service {
 	own := b.named(registry.GroupServices, name)
-	if own != nil && own.value != nil {
+	if own != nil && (own.value != nil || own.lost) {
 		return b.defineOwn(name, old)
 	}
 	if manifest := b.manifestOf(name); manifest != nil {

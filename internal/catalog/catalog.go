@@ -41,6 +41,9 @@ type Options struct {
 	Env, Files []string
 	// OnKeep hands over what is to be kept for the next start, all of it at once or nothing. It must not block.
 	OnKeep func(Keep)
+	// Unsure says that documents may have been kept of which not even the name is known. Until the source has been read, no
+	// service counts as one without a grants document.
+	Unsure bool
 	// Retired are digests of keys that nobody held any more in an earlier run; see Index.Known.
 	Retired [][32]byte
 	// OnWants hands over which documents are to be watched besides the groups from now on, and which no more.
@@ -121,6 +124,8 @@ type Kept struct {
 	nacos.Change
 	Since   time.Time // when it was accepted or rejected
 	Refused bool      // it was rejected when it came
+	Lost    bool      // it cannot be read any more: only its name is known
+	Barred  []string  // of a consumer that was refused: ids of keys that another one held
 	Whole   *Whole    // it was part of this version, whose Documents are nil here; nil: it was kept for itself
 }
 
@@ -141,7 +146,7 @@ func New(o Options, initial []Kept) (*Catalog, error) {
 	w := &writer{
 		options: &c.options, catalog: c, manifests: map[string][]nacos.Key{},
 		sources: map[registry.KeySource]int{}, disputed: map[nacos.Key]bool{}, holds: map[heldKey]hold{},
-		wants: newWants(), whole: map[string]map[string]Whole{},
+		wants: newWants(), whole: map[string]map[string]Whole{}, unsure: o.Unsure, lostWhole: map[heldKey]bool{}, lostConsumers: map[nacos.Key]bool{},
 	}
 	remembered := w.begin(c.Index(), time.Time{})
 	remembered.retire(o.Retired...)

@@ -10,29 +10,34 @@ import (
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
-// consumer applies a consumer document's new version (nil: deleted).
+// consumer puts the consumer of a document that changed together anew (doc is nil: it was deleted). Of several documents of one
+// name only the first in the order of extensions counts, be it one of which nothing is in force.
 func (b *build) consumer(key nacos.Key, doc *Document) {
 	name := trimExtension(key.DataID)
 	old, _ := b.consumers.get(name)
-	if doc == nil || doc.value == nil {
+	if doc == nil || doc.disputed == nil {
 		delete(b.w.disputed, key)
-		if doc == nil && old != nil && b.named(registry.GroupConsumers, name) == nil {
+	}
+	current := b.named(registry.GroupConsumers, name)
+	if current == nil || current.value == nil {
+		if old != nil {
 			b.dropConsumer(old)
 			b.retireRemoved(old, nil)
 		}
 		return
 	}
-	next := doc.value.(*registry.Consumer)
-	if next == old || doc.disputed != nil {
+	next := current.value.(*registry.Consumer)
+	if current.State == Rejected && current.switches != nil {
+		next = next.Without(current.switches.Off != "", current.switches.Tools)
+	}
+	if next == old {
 		return
 	}
-	claimed, lost := registry.ClaimKeys(key.DataID, next, b.holder)
-	if len(lost) > 0 {
-		b.dispute(doc, claimed, lost)
-		next = claimed
-	} else {
-		delete(b.w.disputed, key)
+	claimed, lost := registry.ClaimKeys(current.Key.DataID, next, b.holderBeside(current))
+	if len(lost) > 0 && current.disputed == nil {
+		b.dispute(current, claimed, lost)
 	}
+	next = claimed
 	if old != nil {
 		b.dropConsumer(old)
 		b.retireRemoved(old, next)
@@ -44,6 +49,24 @@ func (b *build) consumer(key nacos.Key, doc *Document) {
 	}
 	for _, s := range next.Sources {
 		b.w.sources[s]++
+	}
+}
+
+// holderBeside returns who holds a key that doc claims. Those that another one held when doc was kept have a holder until the
+// source has been read: of that one nothing may be left in the store.
+func (b *build) holderBeside(doc *Document) func(digest [32]byte) string {
+	if len(doc.barred) == 0 || b.w.synced {
+		return b.holder
+	}
+	barred := map[[32]byte]bool{}
+	for _, k := range doc.value.(*registry.Consumer).Keys {
+		barred[k.Digest] = slices.Contains(doc.barred, k.ID)
+	}
+	return func(digest [32]byte) string {
+		if barred[digest] {
+			return "?"
+		}
+		return b.holder(digest)
 	}
 }
 
@@ -69,8 +92,8 @@ func (b *build) holder(digest [32]byte) string {
 	return ""
 }
 
-// dispute marks a consumer document some of whose keys belong to somebody else. It is in force without them, and not
-// kept for the next start: the one who came first must be the first then too.
+// dispute marks a consumer document some of whose keys belong to somebody else. It is in force without them. For the next
+// start it is kept as refused, with what it must do without: the one who came first must be the first then too.
 func (b *build) dispute(doc *Document, claimed *registry.Consumer, lost []registry.Rejection) {
 	b.w.disputed[doc.Key] = true
 	marked := *doc
@@ -78,7 +101,14 @@ func (b *build) dispute(doc *Document, claimed *registry.Consumer, lost []regist
 	marked.Rejections = append(slices.Clone(doc.Rejections), lost...)
 	marked.value = claimed
 	marked.disputed = &nacos.Change{Key: doc.Key, Content: doc.good.open(), MD5: doc.MD5}
-	b.changed = slices.DeleteFunc(b.changed, func(d *Document) bool { return d == doc })
+	kept := claimed.Keys
+	marked.barred = nil
+	for _, k := range doc.value.(*registry.Consumer).Keys {
+		if !slices.ContainsFunc(kept, func(have registry.Key) bool { return have.ID == k.ID }) {
+			marked.barred = append(marked.barred, k.ID)
+		}
+	}
+	b.changed = append(slices.DeleteFunc(b.changed, func(d *Document) bool { return d == doc }), &marked)
 	b.docs.set(doc.Key, &marked)
 	b.w.options.logRejected(&marked)
 }
@@ -92,9 +122,10 @@ func (b *build) retryDisputed(now time.Time) {
 			continue
 		}
 		again := b.w.options.read(*doc.disputed).document(*doc.disputed, nil, now)
+		again.barred = doc.barred
 		b.docs.set(key, again)
-		b.consumer(key, again)
 		b.changed = append(b.changed, again)
+		b.consumer(key, again)
 	}
 }
 

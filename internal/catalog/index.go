@@ -20,6 +20,7 @@ type Index struct {
 	consumers *table[string, *registry.Consumer]
 	keys      *table[[32]byte, Holder]
 	retired   *table[[32]byte, struct{}] // keys that nobody holds any more
+	lostKeys  bool                       // there are consumers whose keys are not known
 	sources   []registry.KeySource
 	synced    bool
 	serial    uint64
@@ -107,8 +108,13 @@ type Document struct {
 	switches *registry.Switches // what the newest version switches off, in force or not; nil: nothing
 	noted    *Document          // the record that this one repeats with more Rejections or a mark; variants are made of that one
 	mark     *mark              // nil: what becomes of the newest version is for it alone to say
+	lost     bool               // a store kept something of it that cannot be read; until the source tells, nothing is known of it
+	barred   []string           // ids of keys of a consumer that another one holds, or held when it was kept
 	disputed *nacos.Change      // the version rejected because of another consumer's key, to be tried again
 }
+
+// Barred returns the ids of a consumer's keys that do not count because another one holds them.
+func (d *Document) Barred() []string { return d.barred }
 
 // mark is what other documents of its service make of one that was accepted by itself.
 type mark struct {

@@ -58,7 +58,7 @@ type raw struct{}
 func (r reading) document(ch nacos.Change, old *Document, now time.Time) *Document {
 	doc := &Document{
 		Key: ch.Key, MD5: ch.MD5, State: Applied, Since: now, Rejections: r.rejections,
-		GoodMD5: ch.MD5, GoodSince: now, good: r.content, value: r.value, switches: r.switches,
+		GoodMD5: ch.MD5, GoodSince: now, good: r.content, value: r.value, switches: r.switches, barred: r.barred,
 	}
 	if r.value == nil {
 		doc.reject(old)
@@ -84,6 +84,7 @@ type reading struct {
 	rejections []registry.Rejection
 	content    content
 	switches   *registry.Switches
+	barred     []string
 	refused    [][32]byte // keys of a consumer's document that was rejected
 }
 

@@ -17,7 +17,7 @@ func (x *Index) Known(digest [32]byte) bool {
 		return true
 	}
 	_, retired := x.retired.get(digest)
-	return retired
+	return retired || x.lostKeys // then it may be anybody's
 }
 
 // retire remembers keys that open nothing: those that were removed, and those of rejected documents. A key that somebody

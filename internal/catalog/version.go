@@ -189,6 +189,9 @@ func (b *build) lasting(last *Variant, e *entry, old *Service) *Variant {
 
 func (b *build) defineOwn(name string, old *Service) *Service {
 	e := b.ownEntry(name)
+	if why := b.unknown(&e); why != "" {
+		return &Service{Name: name, NotServed: why}
+	}
 	faults := e.faults()
 	v := e.variant()
 	last := old.last("", func(v *Variant) bool { return v.own != nil })
@@ -292,6 +295,10 @@ const incomplete = "its spec or tools have not been published yet"
 // place another version may go on.
 func (b *build) serve(e *entry, version string, old *Service) (v *Variant, notServed, behind string) {
 	key := heldKey{e.service, e.version}
+	if why := b.unknown(e); why != "" {
+		delete(b.w.holds, key)
+		return nil, why, ""
+	}
 	if why := e.off(); why != "" {
 		delete(b.w.holds, key)
 		b.markAll(e, nil, e.faults())
@@ -338,7 +345,7 @@ func (b *build) serve(e *entry, version string, old *Service) (v *Variant, notSe
 	}
 	// The version before goes on, as it was served last.
 	before := b.registryEntry(e.service, e.manifest, last.Version)
-	if before.off() != "" {
+	if before.off() != "" || b.unknown(&before) != "" {
 		b.markAll(e, nil, faults)
 		return nil, why, ""
 	}

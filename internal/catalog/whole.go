@@ -76,6 +76,10 @@ func (b *build) restore(initial []Kept) {
 			continue
 		}
 		key := k.Whole.WholeKey
+		if k.Lost {
+			b.w.lostWhole[heldKey{key.Service, key.Version}] = true
+			continue
+		}
 		v := parts[key]
 		if v == nil {
 			v = &Variant{Service: key.Service, Version: key.Version}

@@ -17,15 +17,19 @@ const coalesce = 50 * time.Millisecond
 
 // writer is the one goroutine that builds Indexes. Its fields belong to it alone.
 type writer struct {
-	options   *Options
-	catalog   *Catalog
-	manifests map[string][]nacos.Key     // by service name: the manifests that carry it
-	sources   map[registry.KeySource]int // custom places for keys, counted over consumers
-	disputed  map[nacos.Key]bool         // consumer documents rejected for a key that another one holds
-	retired   [256][][32]byte            // what the Index has of them, oldest first, by first byte
-	wants     wants
-	holds     map[heldKey]hold
-	whole     map[string]map[string]Whole // by service and version: what the store keeps as a whole
+	options       *Options
+	catalog       *Catalog
+	manifests     map[string][]nacos.Key     // by service name: the manifests that carry it
+	sources       map[registry.KeySource]int // custom places for keys, counted over consumers
+	disputed      map[nacos.Key]bool         // consumer documents rejected for a key that another one holds
+	retired       [256][][32]byte            // what the Index has of them, oldest first, by first byte
+	wants         wants
+	synced        bool             // the source has been read whole
+	unsure        bool             // there may have been documents of which nothing is known
+	lostWhole     map[heldKey]bool // versions that were served in place of newer documents, and cannot be read
+	lostConsumers map[nacos.Key]bool
+	holds         map[heldKey]hold
+	whole         map[string]map[string]Whole // by service and version: what the store keeps as a whole
 }
 
 // build is the making of one Index from the one before.
@@ -89,14 +93,22 @@ func (w *writer) run(ctx context.Context) {
 func (w *writer) load(initial []Kept) {
 	b := w.begin(w.catalog.Index(), time.Now())
 	b.loading = true
+	readable := false
 	change := func(refused bool) {
-		some := slices.DeleteFunc(slices.Clone(initial), func(k Kept) bool { return k.Whole != nil || k.Refused != refused })
+		some := slices.DeleteFunc(slices.Clone(initial), func(k Kept) bool { return k.Whole != nil || k.Refused != refused || k.Lost })
+		readable = readable || len(some) > 0
 		changes := make([]nacos.Change, len(some))
 		for i, k := range some {
 			changes[i] = k.Change
 		}
 		for i, r := range b.readAll(changes) {
+			r.barred = some[i].Barred
 			b.change(changes[i], r, some[i].Since)
+		}
+		for _, k := range initial {
+			if k.Lost && k.Whole == nil && k.Refused == refused {
+				b.lose(k.Key, refused)
+			}
 		}
 	}
 	change(false)
@@ -106,7 +118,7 @@ func (w *writer) load(initial []Kept) {
 	}
 	clear(b.dirty)
 	change(true)
-	b.finish(nil, true)
+	b.finish(nil, readable)
 }
 
 // apply makes and publishes the Index that holds these changes.
@@ -117,7 +129,11 @@ func (w *writer) apply(changes []nacos.Change, checked []checkedVariant, synced 
 		b.change(changes[i], r, b.now)
 	}
 	b.release(synced)
-	if len(changes) == 0 && len(checked) == 0 && len(b.ripe) == 0 && (!synced || old.synced) {
+	first := synced && !w.synced
+	if first {
+		b.trust()
+	}
+	if len(changes) == 0 && len(checked) == 0 && len(b.ripe) == 0 && !first && (!synced || old.synced) {
 		return
 	}
 	b.finish(checked, synced)
@@ -150,7 +166,8 @@ func (b *build) finish(checked []checkedVariant, synced bool) {
 	}
 	next := &Index{
 		docs: b.docs.current(), services: b.services.current(), consumers: b.consumers.current(), keys: b.keys.current(), retired: b.retired.current(),
-		sources: slices.Collect(maps.Keys(w.sources)), synced: old.synced || synced, serial: old.serial + 1,
+		lostKeys: len(w.lostConsumers) > 0 || w.unsure,
+		sources:  slices.Collect(maps.Keys(w.sources)), synced: old.synced || synced, serial: old.serial + 1,
 	}
 	fresh := b.freshVariants(old)
 	w.catalog.publish(next, fresh, b)
@@ -188,6 +205,7 @@ func (s *Service) variants() []*Variant {
 // change applies one change; r is what was read from it.
 func (b *build) change(ch nacos.Change, r reading, now time.Time) {
 	old, _ := b.docs.get(ch.Key)
+	delete(b.w.lostConsumers, ch.Key)
 	if ch.Deleted {
 		if old == nil {
 			return

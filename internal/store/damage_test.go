@@ -234,7 +234,7 @@ func TestDamagedRecordIsNamed(t *testing.T) {
 		t.Errorf("%d documents", len(got))
 	}
 	if d := s.Status().Damage; len(d) != 2 || d[0] != `document "g/doc100": damaged: checksum does not match; left out` ||
-		!strings.Contains(d[1], "; 301 records were taken over") {
+		!strings.Contains(d[1], "; 302 records were taken over") {
 		t.Errorf("damage: %q", d)
 	}
 }

@@ -7,7 +7,9 @@ import (
 	"hash/fnv"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -51,13 +53,10 @@ func (s *Store) inspect() (map[slot]op, error) {
 	if st.Size() == 0 {
 		return nil, nil // made, but never written
 	}
-	w := &walker{f: f, size: st.Size()}
-	w.whole()
-	if len(w.damage) == 0 {
+	w := s.examine(f, st.Size())
+	if w == nil {
 		return nil, nil
 	}
-	w = &walker{f: f, size: st.Size(), kept: map[slot]op{}}
-	w.whole()
 	aside := s.path + ".damaged-" + time.Now().UTC().Format("20060102T150405.000")
 	if err := os.Rename(s.path, aside); err != nil {
 		return nil, fmt.Errorf("set the damaged store aside: %w", err)
@@ -65,8 +64,34 @@ func (s *Store) inspect() (map[slot]op, error) {
 	for _, d := range w.damage {
 		s.damaged(d)
 	}
-	s.damaged(fmt.Sprintf("set aside as %s; %d records were taken over", aside, len(w.kept)))
+	s.damaged(fmt.Sprintf("set aside as %s; %d records were taken over", aside, w.taken))
 	return w.kept, nil
+}
+
+// examine looks a file over. It returns nil if it is whole, else what is to be kept, with what is wrong.
+func (s *Store) examine(f io.ReaderAt, size int64) *walker {
+	w := &walker{f: f, size: size}
+	w.whole()
+	lost, unsure := w.lost()
+	if len(w.damage) == 0 && len(lost) == 0 && !unsure {
+		return nil
+	}
+	w = &walker{f: f, size: size, kept: map[slot]op{}}
+	w.whole()
+	for at := range lost {
+		delete(w.kept, at)
+	}
+	w.taken = len(w.kept)
+	for _, at := range slices.SortedFunc(maps.Keys(lost), compareSlots) {
+		if !w.torn[at] {
+			w.fault(bucketNone, "%s: is missing, or not what was written last; left out", recordName(at))
+		}
+		w.kept[at] = op{s.lost(at)}
+	}
+	if s.unsure = unsure; unsure {
+		w.fault(bucketNone, "more may be missing: until the source has been read, a service without a grants document is closed")
+	}
+	return w
 }
 
 // walker reads a database file without trusting it.
@@ -78,14 +103,20 @@ type walker struct {
 	seen     map[uint64]bool
 	damage   []string
 	kept     map[slot]op // nil: only look
+	taken    int         // of kept: what could be read
+	*ledger
 }
+
+const bucketNone = "none" // of faults that lose nothing
 
 // span is where the keys of a page must lie: from min, and below max unless that is empty.
 type span struct{ min, max string }
 
 func (s span) has(key string) bool { return key >= s.min && (s.max == "" || key < s.max) }
 
-func (w *walker) fault(format string, args ...any) {
+// fault notes damage of pages or entries of a bucket; "" is all of them.
+func (w *walker) fault(bucket, format string, args ...any) {
+	w.broken[bucket] = true
 	const most = 100
 	switch n := len(w.damage); {
 	case n < most:
@@ -97,14 +128,14 @@ func (w *walker) fault(format string, args ...any) {
 
 // whole walks from the newer valid meta page, as bbolt does.
 func (w *walker) whole() {
-	w.seen = map[uint64]bool{}
+	w.seen, w.ledger = map[uint64]bool{}, newLedger()
 	root, ok := w.meta()
 	if !ok {
-		w.fault("no valid header")
+		w.fault("", "no valid header")
 		return
 	}
 	if have, want := w.size, int64(w.limit)*w.pageSize; have < want {
-		w.fault("cut off: %d of %d bytes are there", have, want)
+		w.fault(bucketNone, "cut off: %d of %d bytes are there", have, want)
 	}
 	w.walk(root, "", span{}, 0)
 }
@@ -137,13 +168,13 @@ func (w *walker) meta() (root uint64, ok bool) {
 	}
 	if try(0) {
 		if !try(w.pageSize) {
-			w.fault("header 1 is invalid: the last write may be lost")
+			w.fault(bucketNone, "header 1 is invalid")
 		}
 		return root, ok
 	}
 	for size := int64(1024); size <= 1<<16 && !ok; size *= 2 {
 		if try(size) {
-			w.fault("header 0 is invalid: the last write may be lost")
+			w.fault(bucketNone, "header 0 is invalid")
 		}
 	}
 	return root, ok
@@ -151,33 +182,33 @@ func (w *walker) meta() (root uint64, ok bool) {
 
 // walk reads a page and those below it. bucket is empty in the root, whose entries are buckets.
 func (w *walker) walk(id uint64, bucket string, keys span, depth int) {
-	page, ok := w.page(id, depth)
+	page, ok := w.page(id, bucket, depth)
 	if ok {
 		w.entries(page, fmt.Sprintf("page %d", id), bucket, keys, depth)
 	}
 }
 
 // page reads a page with its overflow.
-func (w *walker) page(id uint64, depth int) ([]byte, bool) {
+func (w *walker) page(id uint64, bucket string, depth int) ([]byte, bool) {
 	switch {
 	case id < 2 || id >= w.limit:
-		w.fault("page %d: is not in the file", id)
+		w.fault(bucket, "page %d: is not in the file", id)
 		return nil, false
 	case w.seen[id]:
-		w.fault("page %d: is referred to twice", id)
+		w.fault(bucket, "page %d: is referred to twice", id)
 		return nil, false
 	case depth > maxDepth:
-		w.fault("page %d: too deep", id)
+		w.fault(bucket, "page %d: too deep", id)
 		return nil, false
 	}
 	w.seen[id] = true
 	page := make([]byte, w.pageSize)
 	if _, err := w.f.ReadAt(page, int64(id)*w.pageSize); err != nil {
-		w.fault("page %d: %v", id, err)
+		w.fault(bucket, "page %d: %v", id, err)
 		return nil, false
 	}
 	if order.Uint64(page) != id {
-		w.fault("page %d: says it is %d", id, order.Uint64(page))
+		w.fault(bucket, "page %d: says it is %d", id, order.Uint64(page))
 		return nil, false
 	}
 	overflow := uint64(order.Uint32(page[12:]))
@@ -185,7 +216,7 @@ func (w *walker) page(id uint64, depth int) ([]byte, bool) {
 		return page, true
 	}
 	if id+overflow >= w.limit {
-		w.fault("page %d: too long", id)
+		w.fault(bucket, "page %d: too long", id)
 		return nil, false
 	}
 	for i := range overflow {
@@ -193,7 +224,7 @@ func (w *walker) page(id uint64, depth int) ([]byte, bool) {
 	}
 	page = make([]byte, int64(1+overflow)*w.pageSize)
 	if _, err := w.f.ReadAt(page, int64(id)*w.pageSize); err != nil {
-		w.fault("page %d: %v", id, err)
+		w.fault(bucket, "page %d: %v", id, err)
 		return nil, false
 	}
 	return page, true
@@ -203,11 +234,11 @@ func (w *walker) page(id uint64, depth int) ([]byte, bool) {
 func (w *walker) entries(page []byte, where, bucket string, keys span, depth int) {
 	flags, count := order.Uint16(page[8:]), int(order.Uint16(page[10:]))
 	if flags != pageBranch && flags != pageLeaf {
-		w.fault("%s: has no known type", where)
+		w.fault(bucket, "%s: has no known type", where)
 		return
 	}
 	if pageHeader+count*elemSize > len(page) || flags == pageBranch && count == 0 {
-		w.fault("%s: cannot have %d entries", where, count)
+		w.fault(bucket, "%s: cannot have %d entries", where, count)
 		return
 	}
 	if flags == pageBranch {
@@ -222,7 +253,7 @@ func (w *walker) entries(page []byte, where, bucket string, keys span, depth int
 		key, ok := cut(page, at, pos, ksize)
 		value, ok2 := cut(page, at, pos+ksize, vsize)
 		if !ok || !ok2 || !keys.has(string(key)) || i > 0 && string(key) <= last {
-			w.fault("%s: entry %d is out of place", where, i)
+			w.fault(bucket, "%s: entry %d is out of place", where, i)
 			continue
 		}
 		last = string(key)
@@ -247,7 +278,7 @@ func (w *walker) branches(page []byte, where, bucket string, keys span, depth in
 			ok = ok && ok2 && first < below.max
 		}
 		if !ok || !keys.has(first) {
-			w.fault("%s: entry %d is out of place", where, i)
+			w.fault(bucket, "%s: entry %d is out of place", where, i)
 			continue
 		}
 		w.walk(order.Uint64(page[pageHeader+i*elemSize+8:]), bucket, below, depth+1)
@@ -256,21 +287,24 @@ func (w *walker) branches(page []byte, where, bucket string, keys span, depth in
 
 func (w *walker) entry(flags uint32, key string, value []byte, where, bucket string, depth int) {
 	isBucket := flags&leafBucket != 0
+	if isBucket && bucket == "" {
+		w.there[key] = true
+	}
 	switch {
 	case flags&^leafBucket != 0 || isBucket != (bucket == ""):
-		w.fault("%s: entry %q is of the wrong type", where, key)
+		w.fault(bucket, "%s: entry %q is of the wrong type", where, key)
 	case !isBucket:
 		w.record(slot{bucket, key}, value)
-	case key != bucketDocuments && key != bucketVersions && key != bucketInstances && key != bucketMeta:
-		w.fault("%s: unknown bucket %q", where, key)
+	case !slices.Contains(buckets, key):
+		w.fault("", "%s: unknown bucket %q", where, key)
 	case len(value) < 16:
-		w.fault("%s: bucket %q is cut off", where, key)
+		w.fault(key, "%s: bucket %q is cut off", where, key)
 	case order.Uint64(value) != 0:
 		w.walk(order.Uint64(value), key, span{}, depth+1)
 	case len(value) < 16+pageHeader:
-		w.fault("%s: bucket %q is cut off", where, key)
+		w.fault(key, "%s: bucket %q is cut off", where, key)
 	case order.Uint16(value[24:]) != pageLeaf:
-		w.fault("%s: bucket %q is not a leaf", where, key)
+		w.fault(key, "%s: bucket %q is not a leaf", where, key)
 	default: // a small bucket lies inside its entry
 		w.entries(value[16:], where+", bucket "+key, key, span{}, depth+1)
 	}
@@ -278,11 +312,13 @@ func (w *walker) entry(flags uint32, key string, value []byte, where, bucket str
 
 // record keeps what has its checksum, and names what has not.
 func (w *walker) record(at slot, value []byte) {
-	if _, err := unpack(at, value); err != nil {
-		w.fault("%s: %v; left out", recordName(at), err)
+	body, err := unpack(at, value)
+	w.note(at, value, body)
+	if err != nil {
+		w.fault(bucketNone, "%s: %v; left out", recordName(at), err)
 		return
 	}
-	if w.kept != nil {
+	if w.kept != nil && at.bucket != bucketIndex {
 		w.kept[at] = op{append([]byte{}, value...)}
 	}
 }
@@ -291,6 +327,8 @@ func recordName(at slot) string {
 	switch at.bucket {
 	case bucketDocuments:
 		return fmt.Sprintf("document %q", at.name())
+	case bucketRefused:
+		return fmt.Sprintf("rejected version of %q", at.name())
 	case bucketVersions:
 		return fmt.Sprintf("version %q", at.name())
 	case bucketInstances:

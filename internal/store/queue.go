@@ -30,9 +30,12 @@ func (s *Store) queue(ops map[slot]op) {
 		s.bytes += len(o.value) - len(s.pending[at].value)
 		if s.bytes > s.limit && len(o.value) > 0 {
 			// Too much waits. What is on disk under this name is old now, and old is worse than none: a start from it
-			// could bring a revoked grant back.
+			// could bring a revoked grant back. And none is worse than lost: it could open what a grants document closed.
 			s.bytes -= len(o.value)
-			o = op{}
+			if o = (op{}); indexed(at) {
+				o.value = s.lost(at)
+				s.bytes += len(o.value)
+			}
 			s.status.Forgotten++
 		}
 		s.pending[at] = o
@@ -142,10 +145,8 @@ func (s *Store) wrote(err error) {
 
 // write puts a batch into the database, all of it or nothing.
 func (s *Store) write(batch map[slot]op) error {
-	slots := slices.SortedFunc(maps.Keys(batch), func(a, b slot) int {
-		return cmp.Or(cmp.Compare(a.bucket, b.bucket), cmp.Compare(a.key, b.key))
-	})
-	return guard(func() error {
+	slots := slices.SortedFunc(maps.Keys(batch), compareSlots)
+	err := guard(func() error {
 		return s.db.Update(func(tx *bolt.Tx) error {
 			for _, at := range slots {
 				o, b := batch[at], tx.Bucket([]byte(at.bucket))
@@ -159,10 +160,25 @@ func (s *Store) write(batch map[slot]op) error {
 				} else if err := b.Put([]byte(at.key), o.value); err != nil {
 					return err
 				}
+				if indexed(at) {
+					if err := enter(tx, at, o.value); err != nil {
+						return err
+					}
+				}
 			}
 			return nil
 		})
 	})
+	if err != nil {
+		return err
+	}
+	// A transaction ends by writing the older of two headers. If that is damaged later, the other one leads to what was there
+	// before, in which what was revoked is granted. So the other one is written as well, by a transaction without a change.
+	return guard(func() error { return s.db.Update(func(*bolt.Tx) error { return nil }) })
+}
+
+func compareSlots(a, b slot) int {
+	return cmp.Or(cmp.Compare(a.bucket, b.bucket), cmp.Compare(a.key, b.key))
 }
 
 // lookup gives the newest value of a slot, queued or on disk. The value is the caller's.

@@ -19,7 +19,7 @@ import (
 var errDamaged = errors.New("damaged")
 
 // A value on disk is a CRC-32C over slot and body, then the body. A document's body is the length of its head, the
-// head as JSON, and the content: of the good version and, behind it, of the refused one.
+// head as JSON, and the content. (Before what was refused got a bucket of its own, it stood in the head and behind the content.)
 const sumSize = 4
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -50,20 +50,18 @@ func unpack(at slot, value []byte) ([]byte, error) {
 type head struct {
 	MD5     string    `json:",omitempty"`
 	Since   time.Time `json:",omitzero"`
+	Lost    bool      `json:",omitempty"` // there was something here that could not be read
 	Absent  bool      `json:",omitempty"` // there is no content, as opposed to an empty one
 	Sealed  bool      `json:",omitempty"`
+	Barred  []string  `json:",omitempty"`
 	Refused *Refused  `json:",omitempty"`
 	Behind  int       `json:",omitempty"` // bytes of the refused version's content
 	Size    int       `json:",omitempty"` // of the contents together if they are compressed
 }
 
 func (s *Store) encode(at slot, r Record) ([]byte, error) {
-	content, behind := r.Content, 0
-	if r.Refused != nil && len(r.Refused.Content) > 0 {
-		behind = len(r.Refused.Content)
-		content = slices.Concat(content, r.Refused.Content)
-	}
-	hd := head{MD5: r.MD5, Since: r.Since, Absent: r.Content == nil, Sealed: r.Sealed, Refused: r.Refused, Behind: behind}
+	content := r.Content
+	hd := head{MD5: r.MD5, Since: r.Since, Lost: r.Lost, Absent: content == nil, Sealed: r.Sealed, Barred: r.Barred}
 	if packed := compress(content); packed != nil {
 		hd.Size, content = len(content), packed
 	}
@@ -102,7 +100,7 @@ func (s *Store) decode(at slot, value []byte) (Record, error) {
 	if err := json.Unmarshal(body[w:w+int(n)], &h); err != nil {
 		return r, fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	r = Record{MD5: h.MD5, Since: h.Since, Refused: h.Refused, Sealed: h.Sealed}
+	r = Record{Lost: h.Lost, MD5: h.MD5, Since: h.Since, Refused: h.Refused, Sealed: h.Sealed, Barred: h.Barred}
 	r.Group, r.DataID, _ = strings.Cut(at.key, "\x00")
 	content := body[w+int(n):]
 	switch {
@@ -145,6 +143,14 @@ func documentSlot(group, dataID string) slot { return slot{bucketDocuments, grou
 
 func instanceSlot(s Service) slot {
 	return slot{bucketInstances, s.Namespace + "\x00" + s.Group + "\x00" + s.Service}
+}
+
+func refusedSlot(group, dataID string) slot { return slot{bucketRefused, group + "\x00" + dataID} }
+
+// lost is what is kept in the place of what cannot be read any more: that there was something.
+func (s *Store) lost(at slot) []byte {
+	value, _ := s.encode(at, Record{Lost: true}) // plain data, and nothing to seal
+	return value
 }
 
 func versionSlot(n VersionName) slot { return slot{bucketVersions, n.Service + "\x00" + n.Version} }

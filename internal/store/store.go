@@ -10,9 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,6 +32,10 @@ var (
 
 // Record is what is kept of one document.
 type Record struct {
+	// Lost says that the document was kept and cannot be read any more. Nothing else but its name is known then, and perhaps
+	// what was refused.
+	Lost bool
+
 	Group   string
 	DataID  string
 	Content []byte    // the last good version, as it is to be loaded; nil if there never was one
@@ -40,10 +46,13 @@ type Record struct {
 	// Sealed has Content encrypted on disk, with a key that lies beside the store. For secrets such as credentials:
 	// a copy of the store alone, in a backup or a bug report, does not give them away.
 	Sealed bool
+	// Barred are ids of keys of a consumer that was refused: another one held them.
+	Barred []string
 }
 
 // Refused is a version that was rejected.
 type Refused struct {
+	Lost    bool `json:"-"` // it was kept, and cannot be read any more
 	MD5     string
 	Since   time.Time
 	Content []byte `json:"-"` // nil if it is not kept; sealed like the Record's
@@ -104,6 +113,9 @@ type Store struct {
 	wake     chan struct{}
 	done     chan struct{}
 	contact  time.Time
+	unsure   bool
+	refused  map[slot]bool // slots of the bucket that hold something
+	newest   time.Time     // when what is kept was accepted last, as far as Load has seen
 }
 
 // slot is a place in the database: bucket and key.
@@ -115,11 +127,17 @@ type op struct{ value []byte }
 const (
 	bucketDocuments = "documents"
 	bucketInstances = "instances"
+	bucketRefused   = "refused"  // what was refused of documents
 	bucketVersions  = "versions" // of services, kept as a whole
+	bucketIndex     = "index"    // what there is in the buckets above
 	bucketMeta      = "meta"
 	keyContact      = "contact"
 	keyIdentity     = "identity"
+	keyFormat       = "format"
+	keyUnsure       = "unsure"
 )
+
+var buckets = []string{bucketDocuments, bucketRefused, bucketVersions, bucketIndex, bucketInstances, bucketMeta}
 
 // Open opens the store of one source and namespace, and makes it if there is none. A damaged one is set aside and
 // what can still be trusted of it is taken over; see Status for what was lost. ErrLocked names the process that has it.
@@ -138,6 +156,7 @@ func Open(o Options) (*Store, error) {
 		limit:    o.QueueBytes,
 		pending:  map[slot]op{},
 		inflight: map[slot]op{},
+		refused:  map[slot]bool{},
 		idle:     make(chan struct{}),
 		wake:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
@@ -185,10 +204,21 @@ func (s *Store) open(dir string, id Identity) (err error) {
 	if err := s.db.Update(func(tx *bolt.Tx) error { return prepare(tx, id) }); err != nil {
 		return err
 	}
-	if len(kept) > 0 {
-		return s.write(kept)
+	if _, err := s.lookup(slot{bucketMeta, keyUnsure}); err == nil {
+		s.unsure = true
 	}
-	return nil
+	if s.unsure {
+		if kept == nil {
+			kept = map[slot]op{}
+		}
+		kept[slot{bucketMeta, keyUnsure}] = op{pack(slot{bucketMeta, keyUnsure}, []byte("1"))}
+	}
+	if len(kept) > 0 {
+		if err := s.write(kept); err != nil {
+			return err
+		}
+	}
+	return s.load(bucketRefused, func(at slot, _ []byte) { s.refused[at] = true })
 }
 
 func openBolt(path string) (*bolt.DB, error) {
@@ -205,9 +235,9 @@ func openBolt(path string) (*bolt.DB, error) {
 	return db, err
 }
 
-// prepare makes the buckets and makes sure that the store is the one meant.
+// prepare makes the buckets and makes sure that the store is the one meant. One of before there was an index gets it.
 func prepare(tx *bolt.Tx, id Identity) error {
-	for _, name := range []string{bucketDocuments, bucketVersions, bucketInstances, bucketMeta} {
+	for _, name := range buckets {
 		if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
 			return err
 		}
@@ -217,6 +247,15 @@ func prepare(tx *bolt.Tx, id Identity) error {
 	if b := meta.Get([]byte(keyIdentity)); b != nil {
 		if have, err := unpack(slot{bucketMeta, keyIdentity}, b); err == nil && string(have) != want {
 			return fmt.Errorf("it belongs to %s, not to %s; move it away or set state.path to another directory", have, want)
+		}
+	}
+	if meta.Get([]byte(keyFormat)) == nil {
+		documents := tx.Bucket([]byte(bucketDocuments))
+		if err := documents.ForEach(func(k, v []byte) error { return enter(tx, slot{bucketDocuments, string(k)}, v) }); err != nil {
+			return err
+		}
+		if err := meta.Put([]byte(keyFormat), pack(slot{bucketMeta, keyFormat}, []byte("2"))); err != nil {
+			return err
 		}
 	}
 	return meta.Put([]byte(keyIdentity), pack(slot{bucketMeta, keyIdentity}, []byte(want)))
@@ -239,6 +278,7 @@ type VersionName struct{ Service, Version string }
 // Version is a version of a service, kept as a whole besides its documents.
 type Version struct {
 	VersionName
+	Lost   bool `json:"-"` // it was kept and cannot be read any more; there are no Parts then
 	Latest bool
 	Parts  []Part
 }
@@ -257,6 +297,7 @@ func (s *Store) Write(b Batch) {
 	ops := make(map[slot]op, len(b.Put)+len(b.Delete)+len(b.PutVersions)+len(b.DeleteVersions))
 	for _, name := range b.Delete {
 		ops[documentSlot(name.Group, name.DataID)] = op{}
+		s.refuse(ops, name.Group, name.DataID, nil)
 	}
 	for _, name := range b.DeleteVersions {
 		ops[versionSlot(name)] = op{}
@@ -270,7 +311,15 @@ func (s *Store) Write(b Batch) {
 		ops[at] = op{value}
 	}
 	for _, r := range b.Put {
-		put(documentSlot(r.Group, r.DataID), r)
+		refused := r.Refused
+		r.Refused = nil
+		if refused != nil {
+			put(refusedSlot(r.Group, r.DataID), Record{Content: refused.Content, MD5: refused.MD5, Since: refused.Since, Sealed: r.Sealed, Barred: r.Barred})
+		}
+		s.refuse(ops, r.Group, r.DataID, refused)
+		if ops[documentSlot(r.Group, r.DataID)] = (op{}); r.Content != nil || r.Lost || refused == nil {
+			put(documentSlot(r.Group, r.DataID), r)
+		}
 	}
 	for _, v := range b.PutVersions {
 		content, err := json.Marshal(v)
@@ -283,6 +332,20 @@ func (s *Store) Write(b Batch) {
 	s.queue(ops)
 }
 
+// refuse keeps account of what is refused, and clears what is no more.
+func (s *Store) refuse(ops map[slot]op, group, dataID string, refused *Refused) {
+	at := refusedSlot(group, dataID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case refused != nil:
+		s.refused[at] = true
+	case s.refused[at]:
+		delete(s.refused, at)
+		ops[at] = op{}
+	}
+}
+
 // Put keeps records, each instead of what was kept under its name. It only queues.
 func (s *Store) Put(records ...Record) { s.Write(Batch{Put: records}) }
 
@@ -291,34 +354,91 @@ func (s *Store) Delete(group, dataID string) { s.Write(Batch{Delete: []Name{{gro
 
 // Get gives one record, as last put whether it is on disk yet or not; else ErrNotFound, or what is wrong with it.
 func (s *Store) Get(group, dataID string) (Record, error) {
-	at := documentSlot(group, dataID)
-	value, err := s.lookup(at)
-	if err != nil {
-		return Record{}, fmt.Errorf("get %s/%s from store: %w", group, dataID, err)
+	var all [2]*Record
+	for i, at := range []slot{documentSlot(group, dataID), refusedSlot(group, dataID)} {
+		value, err := s.lookup(at)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		var r Record
+		if err == nil {
+			r, err = s.decode(at, value)
+		}
+		if err != nil {
+			return Record{}, fmt.Errorf("get %s/%s from store: %w", group, dataID, err)
+		}
+		all[i] = &r
 	}
-	r, err := s.decode(at, value)
-	if err != nil {
-		return Record{}, fmt.Errorf("get %s/%s from store: %w", group, dataID, err)
+	if all[0] == nil && all[1] == nil {
+		return Record{}, fmt.Errorf("get %s/%s from store: %w", group, dataID, ErrNotFound)
 	}
-	return r, nil
+	return join(all[0], all[1]), nil
 }
 
-// Load calls each for every record on disk, in the order of their names. Damaged ones are left out, logged, and named in
-// Status. It is meant for the start; records put since may be missing.
+// join makes one record of the good version and of what was refused; one of them may be nil.
+func join(good, refused *Record) Record {
+	var r Record
+	if good != nil {
+		r = *good
+	}
+	if refused != nil {
+		r.Group, r.DataID, r.Sealed, r.Barred = refused.Group, refused.DataID, refused.Sealed, refused.Barred
+		r.Refused = &Refused{Lost: refused.Lost, MD5: refused.MD5, Since: refused.Since, Content: refused.Content}
+	}
+	return r
+}
+
+// Load calls each for every record on disk, in the order of their names. Damaged ones are named in Status, and given as Lost:
+// what was there must not be taken for what never was. It is meant for the start; records put since may be missing.
 func (s *Store) Load(each func(Record)) error {
-	err := s.load(bucketDocuments, func(at slot, value []byte) {
+	read := func(at slot, value []byte) *Record {
 		r, err := s.decode(at, value)
 		if err != nil {
-			s.damaged(fmt.Sprintf("document %s: %v; left out", at.name(), err))
-			s.queue(map[slot]op{at: {}})
-			return
+			s.damaged(fmt.Sprintf("%s: %v; left out", recordName(at), err))
+			r = Record{Lost: true}
+			r.Group, r.DataID, _ = strings.Cut(at.key, "\x00")
+			s.queue(map[slot]op{at: {s.lost(at)}})
 		}
-		each(r)
-	})
+		s.mu.Lock()
+		if r.Since.After(s.newest) {
+			s.newest = r.Since
+		}
+		s.mu.Unlock()
+		return &r
+	}
+	refused := map[string]*Record{}
+	err := s.load(bucketRefused, func(at slot, value []byte) { refused[at.key] = read(at, value) })
+	if err == nil {
+		err = s.load(bucketDocuments, func(at slot, value []byte) {
+			each(join(read(at, value), refused[at.key]))
+			delete(refused, at.key)
+		})
+	}
+	for _, key := range slices.Sorted(maps.Keys(refused)) {
+		each(join(nil, refused[key]))
+	}
 	if err != nil {
 		return fmt.Errorf("load store %s: %w", s.path, err)
 	}
 	return nil
+}
+
+// Unsure reports whether, after damage, documents may have been kept of which not even the name is known any more.
+func (s *Store) Unsure() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unsure
+}
+
+// Sure ends Unsure: the source has been read whole. It only queues.
+func (s *Store) Sure() {
+	s.mu.Lock()
+	was := s.unsure
+	s.unsure = false
+	s.mu.Unlock()
+	if was {
+		s.queue(map[slot]op{{bucketMeta, keyUnsure}: {}})
+	}
 }
 
 // LoadVersions calls each for every version of a service that is kept as a whole, as Load does for documents.
@@ -326,13 +446,16 @@ func (s *Store) LoadVersions(each func(Version)) error {
 	err := s.load(bucketVersions, func(at slot, value []byte) {
 		var v Version
 		r, err := s.decode(at, value)
-		if err == nil {
+		if err == nil && !r.Lost {
 			err = json.Unmarshal(r.Content, &v)
 		}
 		if err != nil {
 			s.damaged(fmt.Sprintf("%s: %v; left out", recordName(at), err))
-			s.queue(map[slot]op{at: {}})
-			return
+			s.queue(map[slot]op{at: {s.lost(at)}})
+		}
+		if err != nil || r.Lost {
+			v = Version{Lost: true}
+			v.Service, v.VersionName.Version, _ = strings.Cut(at.key, "\x00")
 		}
 		each(v)
 	})
@@ -394,6 +517,11 @@ func (s *Store) LastContact() time.Time {
 		if b, err := unpack(at, value); err == nil {
 			_ = t.UnmarshalText(b)
 		}
+	}
+	if t.IsZero() { // lost: it was heard of when what was loaded was accepted, at least
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.newest
 	}
 	return t
 }

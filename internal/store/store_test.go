@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -54,10 +55,27 @@ func noise(n int) string {
 func loaded(t *testing.T, s *Store) map[string]string {
 	t.Helper()
 	got := map[string]string{}
-	if err := s.Load(func(r Record) { got[r.Group+"/"+r.DataID] = string(r.Content) }); err != nil {
+	if err := s.Load(func(r Record) {
+		if !r.Lost {
+			got[r.Group+"/"+r.DataID] = string(r.Content)
+		}
+	}); err != nil {
 		t.Fatal(err)
 	}
 	return got
+}
+
+// lost returns the names of what was kept and cannot be read.
+func lost(t *testing.T, s *Store) (names []string) {
+	t.Helper()
+	if err := s.Load(func(r Record) {
+		if r.Lost || r.Refused != nil && r.Refused.Lost {
+			names = append(names, r.Group+"/"+r.DataID)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return names
 }
 
 func flush(t *testing.T, s *Store) {
@@ -244,7 +262,7 @@ func TestA06_StoreGoesOnWhenTheDiskFails(t *testing.T) {
 	if got, err := s.Get("g", "after"); err != nil || string(got.Content) != "new" {
 		t.Errorf("Get of what waits: %v", err)
 	}
-	if _, err := s.Get("g", "other"); !errors.Is(err, ErrNotFound) {
+	if got, err := s.Get("g", "other"); err != nil || !got.Lost || got.Content != nil {
 		t.Errorf("what was given up answers with the old version: %v", err)
 	}
 	if st := s.Status(); st.Forgotten == 0 {
@@ -258,12 +276,16 @@ func TestA06_StoreGoesOnWhenTheDiskFails(t *testing.T) {
 		t.Errorf("status %+v", st)
 	}
 	s.Close()
-	got := loaded(t, open(t, dir))
+	s = open(t, dir)
+	got := loaded(t, s)
 	if got["g/after"] != "new" || len(got["g/before"]) != 900_000 {
 		t.Errorf("after recovery: %d documents", len(got))
 	}
 	if _, ok := got["g/other"]; ok {
 		t.Error("the old version came back")
+	}
+	if names := lost(t, s); !slices.Contains(names, "g/other") {
+		t.Errorf("what was given up is not known any more: %q", names)
 	}
 }
 
@@ -352,7 +374,7 @@ func TestStoreWithLostKeyLosesSealedRecordsOnly(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"g/plain": "y"}, loaded(t, s)); diff != "" {
 		t.Error(diff)
 	}
-	want := []string{"document g/secret: sealed with another key than the one beside the store; left out"}
+	want := []string{`document "g/secret": sealed with another key than the one beside the store; left out`}
 	if diff := cmp.Diff(want, s.Status().Damage); diff != "" {
 		t.Error(diff)
 	}
