@@ -32,8 +32,7 @@ type naming struct {
 	namespace string
 	link      *link
 	wg        sync.WaitGroup
-	wake      chan struct{} // capacity 1: something to send
-	news      chan struct{} // capacity 1: something to deliver
+	wake      chan struct{} // capacity 1: something to send or to deliver
 
 	mu         sync.Mutex
 	subs       map[ServiceRef]*subscription
@@ -95,7 +94,7 @@ func (c *Client) naming(namespace string) (*naming, error) {
 		return n, nil
 	}
 	n := &naming{
-		c: c, namespace: namespace, wake: make(chan struct{}, 1), news: make(chan struct{}, 1),
+		c: c, namespace: namespace, wake: make(chan struct{}, 1),
 		subs: make(map[ServiceRef]*subscription),
 		regs: make(map[ServiceRef]*registration),
 	}
@@ -107,8 +106,7 @@ func (c *Client) naming(namespace string) (*naming, error) {
 		}
 	}
 	n.link.start()
-	n.wg.Go(func() { n.run(n.wake, n.send) })
-	n.wg.Go(func() { n.run(n.news, n.tell) }) // by itself: an answer that does not come holds up no push
+	n.wg.Go(n.run)
 	c.namings[namespace] = n
 	return n, nil
 }
@@ -156,7 +154,6 @@ func (c *Client) Subscribe(ref ServiceRef, onChange func([]Instance)) (func(), e
 	s.dirty = s.known
 	n.mu.Unlock()
 	poke(n.wake)
-	poke(n.news)
 	var once sync.Once
 	return func() {
 		once.Do(func() {
@@ -199,32 +196,23 @@ func (n *naming) update(s *subscription, info sdkmodel.Service) {
 			Enabled: h.Enable, Metadata: h.Metadata})
 	}
 	s.dirty = true
-	poke(n.news)
+	poke(n.wake)
 }
 
-// run does something when woken, and now and then.
-func (n *naming) run(wake <-chan struct{}, do func()) {
+// run sends subscriptions and registrations and calls listeners back.
+func (n *naming) run() {
 	ticker := time.NewTicker(200 * time.Millisecond)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-n.c.ctx.Done():
 			return
-		case <-wake:
+		case <-n.wake:
 		case <-ticker.C:
 		}
-		do()
+		n.send()
+		n.tell()
 	}
-}
-
-// askAnew repeats all subscriptions: a push may have been lost.
-func (n *naming) askAnew() {
-	n.mu.Lock()
-	for _, s := range n.subs {
-		s.sent = false
-	}
-	n.mu.Unlock()
-	poke(n.wake)
 }
 
 // send brings the current connection up to date.

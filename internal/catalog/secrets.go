@@ -63,7 +63,7 @@ func (s *secrets) credential(service, name, field string) (convert.Secret, error
 	if !ok {
 		return convert.Secret{}, fmt.Errorf("credential document %q has no value %q", name, field)
 	}
-	return convert.Secret{Value: value, Hosts: hosts(c)}, nil
+	return convert.Secret{Value: value, Hosts: hosts(c), Path: c.Path}, nil
 }
 
 func (s *secrets) read(name string) *registry.Credentials {
@@ -97,7 +97,7 @@ func (s *secrets) document(service string, key nacos.Key) (convert.Secret, error
 			return convert.Secret{}, errNoSecret
 		}
 		text, err := json.Marshal(c.Values)
-		return convert.Secret{Value: string(text), Hosts: hosts(c)}, err
+		return convert.Secret{Value: string(text), Hosts: hosts(c), Path: c.Path}, err
 	}
 	content := d.good.open()
 	if json.Valid(content) {

@@ -29,6 +29,7 @@ const credentialsHeader = `# Secrets that services of the proxy need towards the
 #
 #   services  which services may use them
 #   hosts     where they may be sent: api.example.com, api.example.com:8443, *.example.com, or nacos:<group>/<service>
+#   path      true where they may stand in the path of a URL, which backends and their logs show more readily than the rest
 #   values    the secrets by name; a service refers to one as ${credential:<this document>/<name>}
 #
 # Whoever may read this group in Nacos reads the secrets. An edit is in force within a second.

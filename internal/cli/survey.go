@@ -172,7 +172,7 @@ func (n noting) Lookup(service, ref string) (convert.Secret, error) {
 		return s, err
 	}
 	if n.unread[group] {
-		return convert.Secret{Value: "unread"}, nil
+		return convert.Secret{Value: "unread", Path: true}, nil
 	}
 	n.wanted.add(service, ref)
 	return s, err

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert/template"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
@@ -55,9 +56,9 @@ type Tool struct {
 	response responsePlan
 
 	data       *configuration
-	configRefs map[string]bool // credential references in the parts of config that the tool reads
 	secrets    Secrets
 	budget     template.Budget
+	lastMasker *atomic.Pointer[masker] // nil where the tool has no credentials
 }
 
 type headerPlan struct {
@@ -74,6 +75,7 @@ type toolCompiler struct {
 	input    *schema
 	found    []registry.Rejection
 	rejected bool
+	secret   bool            // the tool has credential references
 	refs     map[string]bool // of the whole service
 	spent    *schemaSize     // by the schemas of the whole service
 }
@@ -143,6 +145,9 @@ func (c *toolCompiler) compile(config *configuration, forward []string) {
 	c.responses()
 	c.entry()
 	c.tool.forward = forward
+	if c.secret || len(c.tool.security) > 0 {
+		c.tool.lastMasker = new(atomic.Pointer[masker])
+	}
 	if c.tool.quick == nil && c.input != nil {
 		c.tool.input.compiled.Store(c.input)
 	}

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert/template"
-	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
 )
 
 // Secrets resolves credential references. It is asked at every call, so that an edited credential holds from the next
@@ -24,6 +24,7 @@ type Secrets interface {
 type Secret struct {
 	Value string
 	Hosts []string // where it may be sent; empty: anywhere
+	Path  bool     // it may stand in the path of a URL, which backends tell to others more readily than the rest
 }
 
 // reference is a credential reference inside a string of config, which is no template.
@@ -31,62 +32,87 @@ var reference = regexp.MustCompile(`\$\{((?:credential:|nacos\.|env:|file:)[^{}\
 
 // configuration is server.config: what templates see as .config.
 type configuration struct {
-	tree   map[string]any
-	parts  []configPart   // its JSON, cut at credential references
-	static template.Value // the whole with references as written: what templates see that read no credential by name
-	live   bool
+	tree  map[string]any
+	value template.Value // the same, with credentials where references stand
 }
-
-type configPart struct{ json, ref string }
 
 func newConfiguration(tree map[string]any) (*configuration, error) {
 	if tree == nil {
 		tree = map[string]any{}
 	}
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(tree); err != nil {
+	v, err := configValue(tree)
+	if err != nil {
 		return nil, fmt.Errorf("read config: %w", err)
 	}
-	c := &configuration{tree: tree}
-	text := strings.TrimSpace(buf.String())
-	last := 0
-	for _, m := range reference.FindAllStringSubmatchIndex(text, -1) {
-		c.parts = append(c.parts, configPart{json: text[last:m[0]]}, configPart{ref: text[m[2]:m[3]]})
-		last = m[1]
-	}
-	c.parts = append(c.parts, configPart{json: text[last:]})
-	c.live = len(c.parts) > 1
-	var err error
-	if c.static, err = template.ParseJSON([]byte(text)); err != nil {
-		return nil, fmt.Errorf("read config: %w", err)
-	}
-	return c, nil
+	return &configuration{tree: tree, value: v}, nil
 }
 
-// value gives config with the references resolved that the tool uses; the others are left empty.
-func (c *configuration) value(used map[string]bool, lookup func(ref string) (string, error)) (template.Value, error) {
-	if !c.live || len(used) == 0 {
-		return c.static, nil
-	}
-	var out []byte
-	for _, p := range c.parts {
-		if p.ref == "" {
-			out = append(out, p.json...)
-			continue
-		}
-		if !used[p.ref] {
-			continue
-		}
-		s, err := lookup(p.ref)
-		if err != nil {
+// configValue makes what templates see of a part of config.
+func configValue(part any) (template.Value, error) {
+	if len(references(part)) == 0 {
+		var buf bytes.Buffer
+		enc := json.NewEncoder(&buf)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(part); err != nil {
 			return template.Value{}, err
 		}
-		quoted := jsontext.AppendString(nil, s)
-		out = append(out, quoted[1:len(quoted)-1]...)
+		return template.ParseJSON(buf.Bytes())
 	}
-	return template.ParseJSON(out)
+	switch part := part.(type) {
+	case map[string]any:
+		var members []template.Member
+		for _, name := range slices.Sorted(maps.Keys(part)) {
+			v, err := configValue(part[name])
+			if err != nil {
+				return template.Value{}, err
+			}
+			members = append(members, template.Member{Name: name, Value: v})
+		}
+		return template.Object(members...), nil
+	case []any:
+		var items []template.Value
+		for _, item := range part {
+			v, err := configValue(item)
+			if err != nil {
+				return template.Value{}, err
+			}
+			items = append(items, v)
+		}
+		return template.Array(items...), nil
+	}
+	text, last := part.(string), 0
+	var parts []template.SecretPart
+	for _, m := range reference.FindAllStringSubmatchIndex(text, -1) {
+		parts = append(parts, template.SecretPart{Text: text[last:m[0]], Ref: text[m[2]:m[3]]})
+		last = m[1]
+	}
+	if last < len(text) {
+		parts = append(parts, template.SecretPart{Text: text[last:]})
+	}
+	return template.Secret(parts...), nil
+}
+
+// holding says where what a template reads at a path holds credentials.
+func (c *configuration) holding(path []string) template.Holding {
+	if len(path) > 0 {
+		if path[0] != "config" {
+			return template.HoldsNone
+		}
+		path = path[1:]
+	}
+	v, ok := c.at(path)
+	switch {
+	case !ok || len(references(v)) == 0:
+		return template.HoldsNone
+	case isText(v):
+		return template.HoldsSecret
+	}
+	return template.HoldsInside
+}
+
+func isText(v any) bool {
+	_, ok := v.(string)
+	return ok
 }
 
 // at gives the part of config that a path leads to.
@@ -129,6 +155,11 @@ func (c *configuration) references(path []string) []string {
 	if !ok {
 		return nil
 	}
+	return references(v)
+}
+
+// references lists the credential references in the strings of v.
+func references(v any) []string {
 	var out []string
 	var walk func(v any)
 	walk = func(v any) {
@@ -162,9 +193,8 @@ func (c *configuration) fold(text string) (folded string, ok bool) {
 	clean := true
 	folded = bareConfig.ReplaceAllStringFunc(text, func(m string) string {
 		path := strings.Split(bareConfig.FindStringSubmatch(m)[1][1:], ".")
-		v := c.static.Get(path...)
-		s := v.Text()
-		if strings.Contains(s, "{{") || strings.Contains(s, "${") || strings.ContainsRune(s, 0) {
+		s := c.value.Get(path...).Text()
+		if len(c.references(path)) > 0 || strings.Contains(s, "{{") || strings.Contains(s, "${") || strings.ContainsRune(s, 0) {
 			clean = false
 		}
 		return s
@@ -174,7 +204,7 @@ func (c *configuration) fold(text string) (folded string, ok bool) {
 
 // reference notes a credential reference of the tool and checks that it resolves.
 func (c *toolCompiler) reference(field string, line int, ref string) {
-	c.refs[ref] = true
+	c.refs[ref], c.secret = true, true
 	if c.options.Secrets == nil {
 		return
 	}

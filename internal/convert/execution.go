@@ -2,6 +2,7 @@ package convert
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert/template"
@@ -14,7 +15,10 @@ type execution struct {
 	args  *arguments
 	data  template.Value // {config, args}, once something needs it
 	hosts [][]string     // where the credentials used may go
-	seen  []string       // those credentials, to be masked when the request is shown
+	seen  []string       // those credentials, to be masked in what is shown to anybody
+	own   []string       // the caller's own, to be masked when the request is shown
+	asked bool           // some credential was looked up
+	trial bool           // nothing is looked up: credentials are "x"
 	path  []byte         // room for the URL's, like query
 	query []byte
 }
@@ -22,62 +26,85 @@ type execution struct {
 // execute runs a template over the request's data.
 func (x *execution) execute(t *template.Template, dst []byte) ([]byte, error) {
 	if !x.data.Exists() {
-		config, err := x.tool.data.value(x.tool.configRefs, x.secret)
-		if err != nil {
-			return dst, err
-		}
 		args, err := template.ParseJSON(x.args.appendJSON(nil, x.tool))
 		if err != nil {
 			return dst, err
 		}
-		x.data = template.Object(template.Member{Name: "config", Value: config}, template.Member{Name: "args", Value: args.Tainted()})
+		x.data = template.Object(template.Member{Name: "config", Value: x.tool.data.value}, template.Member{Name: "args", Value: args.Tainted()})
 	}
-	return t.Execute(dst, x.data, template.Env{ClientIP: x.call.ClientIP, Secret: x.reference}, x.tool.budget)
+	env := template.Env{ClientIP: x.call.ClientIP}
+	if x.tool.method != "" { // what a tool without a backend makes goes to the client
+		env.Secret = x.reveal
+	}
+	return t.Execute(dst, x.data, env, x.tool.budget)
 }
 
-// reference resolves ${…} of a template. What comes from elsewhere is escaped like an argument; a nacos document that
-// holds JSON can be walked into.
-func (x *execution) reference(ref string) (template.Value, error) {
-	s, err := x.secret(ref)
-	if err != nil {
-		return template.Value{}, err
+// reveal resolves a reference that is about to be printed. A nacos document that holds a JSON object can be selected from.
+func (x *execution) reveal(ref string, path []string) (v template.Value, inPath bool, err error) {
+	if x.trial {
+		return template.String("x"), x.mayStandInPath(ref), nil
 	}
-	if strings.HasPrefix(ref, "nacos.") && strings.HasPrefix(s, "{") {
-		if v, err := template.ParseJSON([]byte(s)); err == nil {
-			x.see(v)
-			return v.Tainted(), nil
+	secret, err := x.secret(ref)
+	if err != nil {
+		return template.Value{}, false, err
+	}
+	text := strings.TrimSpace(secret.Value)
+	v = template.String(text)
+	if strings.HasPrefix(ref, "nacos.") && strings.HasPrefix(text, "{") {
+		if doc, err := template.ParseJSON([]byte(text)); err == nil {
+			v = doc
 		}
 	}
-	return template.String(s).Tainted(), nil
+	v = v.Get(path...)
+	if v.Kind() == template.KindArray || v.Kind() == template.KindObject {
+		x.see(v)
+	}
+	if text := v.Text(); text != "" {
+		x.seen = append(x.seen, text)
+	}
+	return v, secret.Path, nil
 }
 
-// see notes the strings in a credential document.
+// see notes the texts in a part of a credential document.
 func (x *execution) see(v template.Value) {
-	for _, part := range v.Members {
-		if part.Kind() == template.KindObject {
+	visit := func(part template.Value) {
+		switch part.Kind() {
+		case template.KindArray, template.KindObject:
 			x.see(part)
-		} else {
+		case template.KindString, template.KindNumber:
 			x.seen = append(x.seen, part.Text())
 		}
 	}
+	v.Members(func(_ string, part template.Value) bool { visit(part); return true })
+	v.Elements(func(_ int, part template.Value) bool { visit(part); return true })
+}
+
+// mayStandInPath reports whether a reference may stand in the path of a URL. Where that cannot be known it may: the call
+// will tell.
+func (x *execution) mayStandInPath(ref string) bool {
+	if x.tool.secrets == nil {
+		return true
+	}
+	secret, err := x.tool.secrets.Lookup(x.tool.service, ref)
+	return err != nil || secret.Path
 }
 
 var errNoSecrets = errors.New("credential references cannot be resolved here")
 
 // secret resolves a reference and notes where it may go.
-func (x *execution) secret(ref string) (string, error) {
+func (x *execution) secret(ref string) (Secret, error) {
+	x.asked = true
 	if x.tool.secrets == nil {
-		return "", &secretError{ref, errNoSecrets}
+		return Secret{}, &secretError{ref, errNoSecrets}
 	}
 	secret, err := x.tool.secrets.Lookup(x.tool.service, ref)
 	if err != nil {
-		return "", &secretError{ref, err}
+		return Secret{}, &secretError{ref, err}
 	}
-	if len(secret.Hosts) > 0 {
+	if len(secret.Hosts) > 0 && !slices.ContainsFunc(x.hosts, func(hosts []string) bool { return slices.Equal(hosts, secret.Hosts) }) {
 		x.hosts = append(x.hosts, secret.Hosts)
 	}
-	x.seen = append(x.seen, secret.Value)
-	return strings.TrimSpace(secret.Value), nil
+	return secret, nil
 }
 
 // secretError is a credential that cannot be had: the caller is not told which.
@@ -89,8 +116,9 @@ type secretError struct {
 func (e *secretError) Error() string { return "resolve ${" + e.ref + "}: " + e.cause.Error() }
 func (e *secretError) Unwrap() error { return e.cause }
 
-// callerFault words what the caller should know of an error: invalid arguments, and templates that fail with them.
-func callerFault(err error) (string, bool) {
+// callerFault words what the caller should know of an error: invalid arguments, and templates that fail with them. After a
+// credential was looked up nothing is told but where a template failed.
+func (x *execution) callerFault(err error) (string, bool) {
 	var secret *secretError
 	var fault *argumentError
 	var failed *template.Error
@@ -101,6 +129,8 @@ func callerFault(err error) (string, bool) {
 		return "invalid arguments: " + fault.Error(), true
 	case errors.As(err, &fault):
 		return fault.Error(), true
+	case errors.As(err, &failed) && x.asked:
+		return failedAt(err), true
 	case errors.As(err, &failed):
 		return templateFailed(err), true
 	}

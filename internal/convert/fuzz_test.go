@@ -97,7 +97,7 @@ func FuzzResult(f *testing.F) {
 	f.Fuzz(func(t *testing.T, status int, kind string, body []byte) {
 		for name, tool := range s.Tools {
 			h := http.Header{"Content-Type": {kind}}
-			for _, result := range [][]byte{tool.Result(Call{}, status, h, body), tool.GatheredResult(Call{}, status, h, bytes.Split(body, []byte("\n")))} {
+			for _, result := range [][]byte{tool.Result(Call{}, status, h, body), tool.GatheredResult(new(Work), Call{}, status, h, bytes.Split(body, []byte("\n")))} {
 				if !json.Valid(result) || bytes.ContainsAny(result, "\r\n") || !utf8.Valid(result) {
 					t.Fatalf("%s: %q", name, result)
 				}

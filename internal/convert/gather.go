@@ -28,8 +28,8 @@ func StreamOf(contentType string) Stream {
 
 // GatheredResult is the result of a response that came in pieces: the data of events, or lines. Without a template the
 // pieces are the text, one per line. A template sees the list of them, or the one piece itself if there is only one.
-// Blank pieces and the "[DONE]" that ends many event streams are left out.
-func (t *Tool) GatheredResult(c Call, status int, h http.Header, pieces [][]byte) []byte {
+// Blank pieces and the "[DONE]" that ends many event streams are left out. The result stands in w, as in ResultIn.
+func (t *Tool) GatheredResult(w *Work, c Call, status int, h http.Header, pieces [][]byte) []byte {
 	var kept [][]byte
 	json := true
 	for _, p := range pieces {
@@ -49,11 +49,11 @@ func (t *Tool) GatheredResult(c Call, status int, h http.Header, pieces [][]byte
 	if json && len(kept) > 0 && (t.response.body != nil || len(kept) == 1) {
 		own["Content-Type"] = []string{"application/json"}
 		if len(kept) == 1 {
-			return t.Result(c, status, own, kept[0])
+			return t.ResultIn(w, c, status, own, kept[0])
 		}
 		body := append(bytes.Join(kept, []byte{','}), ']')
-		return t.Result(c, status, own, append([]byte{'['}, body...))
+		return t.ResultIn(w, c, status, own, append([]byte{'['}, body...))
 	}
 	own["Content-Type"] = []string{"text/plain; charset=utf-8"}
-	return t.Result(c, status, own, bytes.Join(kept, []byte{'\n'}))
+	return t.ResultIn(w, c, status, own, bytes.Join(kept, []byte{'\n'}))
 }

@@ -34,7 +34,7 @@ tools:
 				pieces = append(pieces, []byte(p))
 			}
 			h := http.Header{"Content-Type": {"text/event-stream; charset=utf-8"}}
-			if got := string(s.Tools[test.tool].GatheredResult(Call{}, test.status, h, pieces)); got != test.want {
+			if got := string(s.Tools[test.tool].GatheredResult(new(Work), Call{}, test.status, h, pieces)); got != test.want {
 				t.Errorf("got  %s\nwant %s", got, test.want)
 			}
 			if h.Get("Content-Type") != "text/event-stream; charset=utf-8" {

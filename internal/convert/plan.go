@@ -111,15 +111,14 @@ func (c *toolCompiler) url() {
 // samples' fault and are left to the calls.
 func (c *toolCompiler) tryURL(field string, line int, u *template.Template) {
 	t := c.tool
-	if len(u.Secrets()) > 0 || len(t.configRefs) > 0 {
-		return
-	}
 	sample := &arguments{vals: make([]value, len(t.args))}
 	for i := range sample.vals {
 		sample.vals[i] = newValue([]byte(`"x"`), "x")
 	}
-	out, err := (&execution{tool: t, call: &Call{}, args: sample}).execute(u, nil)
+	out, err := (&execution{tool: t, call: &Call{}, args: sample, trial: true}).execute(u, nil)
 	switch {
+	case template.IsSecretPlace(err):
+		c.templateFault(field, line, err)
 	case err == nil:
 		parts := t.url.parts
 		t.url.parts = pieces(strings.TrimSpace(string(out)))
@@ -131,7 +130,7 @@ func (c *toolCompiler) tryURL(field string, line int, u *template.Template) {
 }
 
 func (c *toolCompiler) urlOptions() template.Options {
-	o := template.Options{Mode: template.URL}
+	o := template.Options{Mode: template.URL, Holding: c.tool.data.holding}
 	for i := range c.tool.args {
 		if a := &c.tool.args[i]; a.multi {
 			o.MultiSegment = append(o.MultiSegment, a.name)

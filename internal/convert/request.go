@@ -127,12 +127,15 @@ func (t *Tool) RequestIn(w *Work, h http.Header, c Call) (*Request, []byte, erro
 	err := t.build(x, r)
 	w.path, w.query = x.path, x.query
 	if err != nil {
-		if fault, ok := callerFault(err); ok {
+		if fault, ok := x.callerFault(err); ok {
 			return nil, ErrorResult(fault), nil
 		}
 		return nil, ErrorResult("the request could not be made: its service is not set up completely"), err
 	}
 	r.SecretHosts, r.secrets = x.hosts, x.seen
+	if len(x.own) > 0 {
+		r.secrets = slices.Concat(x.seen, x.own)
+	}
 	return r, nil, nil
 }
 

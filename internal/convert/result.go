@@ -3,6 +3,7 @@ package convert
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -79,6 +80,15 @@ func (t *Tool) direct(x *execution) []byte {
 // templateFailed words the failure of a response template: where, and why, but no values.
 func templateFailed(err error) string { return "the tool's template failed: " + err.Error() }
 
+// failedAt is templateFailed without why: nothing that depends on a value.
+func failedAt(err error) string {
+	var at *template.Error
+	if !errors.As(err, &at) {
+		return "the tool's template failed"
+	}
+	return fmt.Sprintf("the tool's template failed at %s:%d:%d", at.Name, at.Line, at.Column)
+}
+
 // Result turns the backend's response into the tool result (CallToolResult, without resultType). The body is decoded
 // from its Content-Encoding and within the size limit; the result shares no memory with it. A status other than 2xx gives isError.
 func (t *Tool) Result(c Call, status int, h http.Header, body []byte) []byte {
@@ -87,14 +97,19 @@ func (t *Tool) Result(c Call, status int, h http.Header, body []byte) []byte {
 
 // ResultIn is Result in memory of w, until that is used again.
 func (t *Tool) ResultIn(w *Work, c Call, status int, h http.Header, body []byte) []byte {
+	hide := t.masker(w)
+	if hide != nil { // before anything is made of it, so that no template gets hold of them
+		h, body = hide.header(h), hide.answer(body)
+	}
 	m := mediaOf(first(h, "Content-Type"))
 	if status < 200 || status > 299 {
-		return t.failed(c, status, h, m, body)
+		return t.failed(hide, c, status, h, m, body)
 	}
 	if block := m.block(); block != "" && len(body) > 0 && t.response.body == nil {
 		return t.media(block, m, body)
 	}
 	text, ok := m.text(body)
+	text = hide.text(text) // of another charset it was not to be read before
 	switch {
 	case t.response.body != nil && len(bytes.TrimSpace(body)) > 0:
 		if !ok {
@@ -104,9 +119,9 @@ func (t *Tool) ResultIn(w *Work, c Call, status int, h http.Header, body []byte)
 		if err != nil {
 			return ErrorResult("the response is not JSON, but the tool's template needs JSON: " + err.Error())
 		}
-		return t.templated(w, c, data, text)
+		return t.templated(w, hide, c, data, text)
 	case t.response.body != nil:
-		return t.templated(w, c, template.Value{}, nil) // nothing, of which {{.}} prints nothing
+		return t.templated(w, hide, c, template.Object(), nil)
 	case t.response.literal != nil:
 		return t.finish(w, []byte(*t.response.literal), text)
 	case !ok:
@@ -115,12 +130,15 @@ func (t *Tool) ResultIn(w *Work, c Call, status int, h http.Header, body []byte)
 	return t.finish(w, text, text)
 }
 
-func (t *Tool) templated(w *Work, c Call, data template.Value, body []byte) []byte {
+func (t *Tool) templated(w *Work, hide *masker, c Call, data template.Value, body []byte) []byte {
 	var err error
 	if w.text, err = t.response.body.Execute(w.text[:0], data, template.Env{ClientIP: c.ClientIP}, t.budget); err != nil {
+		if w.execution.asked {
+			return ErrorResult(failedAt(err))
+		}
 		return ErrorResult(templateFailed(err))
 	}
-	return t.finish(w, w.text, body)
+	return t.finish(w, hide.text(w.text), body)
 }
 
 // finish makes the result of a text. With an output schema the text, if it is a JSON object, is the structured content
@@ -191,14 +209,15 @@ func appendWords(out []byte, text, before, after string) []byte {
 }
 
 // failed makes the result of a response that is no success.
-func (t *Tool) failed(c Call, status int, h http.Header, m media, body []byte) []byte {
+func (t *Tool) failed(hide *masker, c Call, status int, h http.Header, m media, body []byte) []byte {
 	text, ok := m.text(body)
+	text = hide.text(text)
 	if !ok {
 		text = fmt.Appendf(nil, "%d bytes of %s", len(body), either(m.kind, "binary data"))
 	}
 	var out []byte
 	if f := t.response.fault; f != nil {
-		out = bytes.TrimSpace(t.errorText(c, status, h, text))
+		out = hide.text(bytes.TrimSpace(t.errorText(c, status, h, text)))
 	}
 	if len(out) == 0 {
 		out = append(fmt.Appendf(make([]byte, 0, len(text)+64), "call failed, status: %d, response: ", status), text...)

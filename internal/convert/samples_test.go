@@ -101,6 +101,7 @@ func TestServicesPeopleHaveConvert(t *testing.T) {
 			if def == nil {
 				t.Fatalf("rejected: %v", found)
 			}
+			withReferences(t, def)
 			s, more := Compile(def, Options{})
 			var seen strings.Builder
 			for _, r := range append(found, more...) {
@@ -139,6 +140,34 @@ func TestServicesPeopleHaveConvert(t *testing.T) {
 		})
 	}
 	t.Logf("%d tools", tools)
+}
+
+// withReferences compiles a service as its owner would run it: with references in place of the credentials in config.
+func withReferences(t *testing.T, def *registry.Definition) {
+	t.Helper()
+	private := *def
+	private.Config = map[string]any{}
+	for name, v := range def.Config {
+		if private.Config[name] = v; !strings.Contains(strings.ToLower(name), "url") {
+			private.Config[name] = "${credential:petstore/key}"
+		}
+	}
+	s, found := Compile(&private, Options{Secrets: testVault})
+	for _, r := range found {
+		if !r.Warning {
+			t.Errorf("with references: %v", r)
+		}
+	}
+	if len(private.Config) > 0 && len(s.References) == 0 && !strings.Contains(fmt.Sprint(def.Config), "http") {
+		t.Error("no tool uses a reference")
+	}
+	for i := range def.Tools {
+		if tool := s.Tools[def.Tools[i].Name]; tool != nil {
+			if _, _, err := tool.Request(Call{Arguments: sampleArguments(t, def.Tools[i].InputSchema)}); err != nil {
+				t.Errorf("with references: %s: %v", tool.Name, err)
+			}
+		}
+	}
 }
 
 // Registry services as a Nacos console writes them: both argument forms, relative and absolute URLs, error templates.

@@ -39,6 +39,7 @@ var testVault = vault{
 	"credential:petstore/key":   {Value: "s3cret-key", Hosts: []string{"petstore.example.com"}},
 	"credential:petstore/basic": {Value: "ann:pa55 word"},
 	"credential:petstore/odd":   {Value: `a&b="c d"+/`},
+	"credential:petstore/path":  {Value: "p4th/secret", Path: true},
 	"nacos.key/credentials":     {Value: `{"token":"t0ken-of-nacos","nested":{"id":12345678901234567890}}`},
 	"env:API_BASE":              {Value: "https://env.example.com/base"},
 	"env:BLANK":                 {},

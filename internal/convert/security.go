@@ -89,7 +89,7 @@ func (c *toolCompiler) plan(field string, ref *registry.SecurityRef) (securityPl
 		field += ".credential"
 	}
 	before := len(c.found)
-	t := c.text(field, line, src, template.Options{Mode: template.Header}, true)
+	t := c.text(field, line, src, template.Options{Mode: template.Header, Holding: c.tool.data.holding}, true)
 	if t.template != nil {
 		c.checkRefs(field, line, t.template, false)
 		c.fold(t, src)
@@ -167,8 +167,11 @@ func (p *securityPlan) apply(x *execution, r *Request, to *target) error {
 		return nil
 	}
 	var secret string
+	seen := &x.seen
 	if p.from != nil {
-		secret = callersOwn(p.from, x.call)
+		if secret = callersOwn(p.from, x.call); secret != "" {
+			seen = &x.own
+		}
 	}
 	if secret == "" {
 		if p.credential == nil {
@@ -186,7 +189,7 @@ func (p *securityPlan) apply(x *execution, r *Request, to *target) error {
 	if !fieldValue(secret) {
 		return errLineBreak
 	}
-	x.seen = append(x.seen, secret)
+	*seen = append(*seen, secret)
 	if p.scheme.Type == "apiKey" && p.scheme.In == "query" {
 		to.query = without(to.query, func(name string) bool { return name == p.scheme.Name })
 		if len(to.query) > 0 {

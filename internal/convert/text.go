@@ -68,6 +68,7 @@ func (c *toolCompiler) templateFault(field string, line int, err error) {
 
 // requestText compiles a text field of the request and checks what it reads.
 func (c *toolCompiler) requestText(field string, line int, src string, o template.Options) *text {
+	o.Holding = c.tool.data.holding
 	t := c.text(field, line, src, o, true)
 	if t.template != nil {
 		c.checkRefs(field, line, t.template, true)
@@ -147,10 +148,6 @@ func (c *toolCompiler) usesConfig(field string, line int, path []string) {
 		if c.tool.method == "" {
 			c.reject(field, line, "must not use credentials: what it makes goes to the client")
 		}
-		if c.tool.configRefs == nil {
-			c.tool.configRefs = map[string]bool{}
-		}
-		c.tool.configRefs[ref] = true
 	}
 }
 

@@ -116,6 +116,67 @@ tools:
 	}
 }
 
+// TestA22_BackendsThatEchoGiveNoCredentialAway has backends send back what they were sent: in a 404 and a redirect that say
+// the address, in a body that says the headers, in pieces, and as an error of the connection. Seen red without the masker
+// in convert, without Conceal in gather, and, for the tools that ask about it, without the check of templates.
+func TestA22_BackendsThatEchoGiveNoCredentialAway(t *testing.T) {
+	const secret = "s3cr3t-of-the-backend"
+	backend := newRecorder(t, func(w http.ResponseWriter, r *http.Request) {
+		what := r.URL.RequestURI() + " " + r.Header.Get("Authorization") + " " + r.Header.Get("X-Basic")
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/missing"):
+			http.Error(w, "no such page: "+what, http.StatusNotFound)
+		case strings.HasPrefix(r.URL.Path, "/moved"):
+			http.Redirect(w, r, "http://elsewhere.example/?"+r.URL.RawQuery, http.StatusFound)
+		case strings.HasPrefix(r.URL.Path, "/pieces"):
+			w.Header().Set("Content-Type", "application/x-ndjson")
+			fmt.Fprintf(w, "{\"one\":%q}\n{\"two\":%q}\n", what, what)
+		case strings.HasPrefix(r.URL.Path, "/coded"):
+			w.Header().Set("Content-Encoding", what)
+			fmt.Fprint(w, "x")
+		default:
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprintf(w, `{"echo":%q}`, what)
+		}
+	})
+	s := directory(t)
+	s.put(t, "proxy-credentials", "echo.yaml", "services: [echo]\nhosts: ['"+backend.address()+"']\npath: true\nvalues: {key: \""+secret+"\"}\n")
+	openService(t, s, "echo", `
+server: {config: {key: "${credential:echo/key}"}}
+upstream: {url: "`+backend.URL+`"}
+tools:
+  - {name: plain, description: d, requestTemplate: {url: "/plain?k={{.config.key}}", method: GET, headers: [{key: Authorization, value: "APPCODE {{.config.key}}"}, {key: X-Basic, value: "Basic {{.config.key | b64enc}}"}]}}
+  - {name: missing, description: d, requestTemplate: {url: "/missing/{{.config.key}}?k={{.config.key}}", method: GET}}
+  - {name: moved, description: d, requestTemplate: {url: "/moved?k={{.config.key}}", method: GET}, errorResponseTemplate: "{{.}} {{index ._headers \"location\"}}"}
+  - {name: pieces, description: d, requestTemplate: {url: "/pieces?k={{.config.key}}", method: GET}}
+  - {name: coded, description: d, requestTemplate: {url: "/coded?k={{.config.key}}", method: GET}}
+  - {name: upper, description: d, requestTemplate: {url: "/plain?k={{.config.key}}", method: GET}, responseTemplate: {body: "{{upper .echo}}"}}
+  - {name: told, description: d, requestTemplate: {url: "/plain?k={{fail .config.key}}", method: GET}}
+  - {name: asked, description: d, args: [{name: g, required: true}], requestTemplate: {url: "/plain?{{if hasPrefix .args.g .config.key}}a{{end}}", method: GET}}
+  - {name: direct, description: d, responseTemplate: {body: "{{.config.key}}"}}
+`)
+	c := start(t, s).ready().client("echo", "")
+	for _, tool := range []string{"plain", "missing", "moved", "pieces", "coded", "upper"} {
+		a := c.call(tool, "{}")
+		if got := strings.ToLower(a.Body); strings.Contains(got, secret) || strings.Contains(got, "of-the") || strings.Contains(got, "b2ytdghl") || a.Status != http.StatusOK {
+			t.Errorf("%s: HTTP %d %s", tool, a.Status, a.Body)
+		}
+	}
+	if got := backend.count(); got < 6 {
+		t.Errorf("the backend was called %d times", got)
+	}
+	for e := range c.messages(t.Context(), `{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"pieces","arguments":{},"_meta":{"progressToken":"p-1"}}}`) {
+		if strings.Contains(e, secret) || !strings.Contains(e, "***") {
+			t.Errorf("told of while it came: %s", e)
+		}
+	}
+	for _, tool := range []string{"told", "asked", "direct"} {
+		if a := c.call(tool, `{"g":"s"}`); !strings.Contains(a.Body, "Unknown tool") {
+			t.Errorf("%s was served: %s", tool, a.Body)
+		}
+	}
+}
+
 // TestCancelledCallsEndTheBackendsRequest cancels by notification, and by going away. Seen red with the notification
 // ignored, and with the backend's request made under a context of its own.
 func TestCancelledCallsEndTheBackendsRequest(t *testing.T) {
@@ -322,7 +383,7 @@ func TestConsoleServicesOnNacos(t *testing.T) {
 	if a := c.call("by_args", `{"id":"7","q":"a&b c"}`); a.text() != "Lamp costs 12.50" || api.last() != "GET /items/7?q=a%26b%20c" || sent("X-Token") != "token-1" {
 		t.Errorf("by_args: %s, sent %q with token %q", a.Body, api.last(), sent("X-Token"))
 	}
-	if a := c.call("by_args", `{"id":"x/7"}`); a.text() != "gone: no such item" || api.last() != "GET /items/x%2F7?q=" {
+	if a := c.call("by_args", `{"id":"../7"}`); a.text() != "gone: no such item" || api.last() != "GET /items/..%2F7?q=" {
 		t.Errorf("error template: %s, sent %q", a.Body, api.last())
 	}
 	if a := c.call("by_braces", `{"id":"7"}`); !strings.Contains(a.text(), `"Lamp"`) || api.last() != "GET /items/7" || sent("X-Key") != "key-1" {

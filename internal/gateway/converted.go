@@ -133,19 +133,10 @@ func (c *call) initialize() {
 	s := session.Session{Service: c.name, Version: c.variant.Version, Consumer: c.consumerName(), Issued: c.start}
 	b := append(c.out[:0], `{"jsonrpc":"2.0","id":`...)
 	b = append(append(b, c.env.ID...), `,"result":{"protocolVersion":`...)
-	revision := wire.Negotiate(string(c.env.Version))
-	b = jsontext.AppendString(b, revision)
+	b = jsontext.AppendString(b, wire.Negotiate(string(c.env.Version)))
 	b = append(append(b, ','), c.capabilities()...)
-	b = c.appendServerInfo(append(b, `,"serverInfo":`...))
-	b = b[:len(b)-1]
-	// Older clients may take no member that their revision does not know.
-	if title := c.variant.Title(); title != "" && revision >= wire.V20250618 {
-		b = jsontext.AppendString(append(b, `,"title":`...), title)
-	}
-	if what := c.variant.Description(); what != "" && revision >= wire.V20251125 {
-		b = jsontext.AppendString(append(b, `,"description":`...), what)
-	}
-	c.out = append(b, '}', '}', '}')
+	b = append(b, `,"serverInfo":`...)
+	c.out = append(c.appendServerInfo(b), '}', '}')
 	id, err := c.g.options.Sealer.Seal(s)
 	if err != nil {
 		c.detail = err.Error()
@@ -311,24 +302,24 @@ func (c *call) execute(ctx context.Context, x *catalog.Compiled, tool *convert.T
 	c.request.SecretHosts, c.request.Decode, c.request.LooseCoding = req.SecretHosts, true, true
 	resp, err := x.Backend.Do(ctx, &c.request)
 	if err != nil {
-		return c.fault(ctx, err)
+		return c.fault(ctx, tool, err)
 	}
 	defer resp.Body.Close()
 	if kind := convert.StreamOf(wire.First(resp.Header, contentTypeKey)); kind != convert.NoStream {
-		pieces, err := c.gather(resp, kind)
+		pieces, err := c.gather(resp, kind, func(piece []byte) []byte { return tool.Conceal(&c.work, piece) })
 		if err != nil {
-			return c.fault(ctx, err)
+			return c.fault(ctx, tool, err)
 		}
-		return tool.GatheredResult(in, resp.Status, resp.Header, pieces), true
+		return tool.GatheredResult(&c.work, in, resp.Status, resp.Header, pieces), true
 	}
 	if c.answer, err = resp.AppendBody(c.answer[:0]); err != nil {
-		return c.fault(ctx, err)
+		return c.fault(ctx, tool, err)
 	}
 	return tool.ResultIn(&c.work, in, resp.Status, resp.Header, c.answer), true
 }
 
 // fault turns a backend's fault into a result; the audit log has what the client is not told.
-func (c *call) fault(ctx context.Context, err error) ([]byte, bool) {
+func (c *call) fault(ctx context.Context, tool *convert.Tool, err error) ([]byte, bool) {
 	c.noteFault(err)
 	if ctx.Err() != nil && c.r.Context().Err() != nil {
 		c.status = 499
@@ -339,7 +330,7 @@ func (c *call) fault(ctx context.Context, err error) ([]byte, bool) {
 	if !errors.As(err, &e) {
 		return convert.ErrorResult("call failed: backend fault"), true
 	}
-	return convert.ErrorResult("call failed: " + e.Error()), true
+	return convert.ErrorResult("call failed: " + string(tool.Conceal(&c.work, []byte(e.Error())))), true
 }
 
 // clientHeader returns what tools may see of the request's headers, nothing that may be a key, and why Authorization is not

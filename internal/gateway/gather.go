@@ -19,8 +19,9 @@ import (
 // maxPiece bounds one event or line of a backend that answers in pieces; all together are bounded by limits.responseBody.
 const maxPiece = 1 << 20
 
-// gather reads an answer that comes in pieces and tells a caller that asked for progress of each.
-func (c *call) gather(resp *upstream.Response, kind convert.Stream) ([][]byte, error) {
+// gather reads an answer that comes in pieces and tells a caller that asked for progress of each. No piece is kept or told
+// of before conceal has seen it.
+func (c *call) gather(resp *upstream.Response, kind convert.Stream, conceal func([]byte) []byte) ([][]byte, error) {
 	next := lines(resp.Body)
 	if kind == convert.SSE {
 		next = events(resp.Body)
@@ -29,7 +30,7 @@ func (c *call) gather(resp *upstream.Response, kind convert.Stream) ([][]byte, e
 	for {
 		piece, err := next()
 		if len(piece) > 0 {
-			pieces = append(pieces, append([]byte(nil), piece...))
+			pieces = append(pieces, append([]byte(nil), conceal(piece)...))
 			c.progress(len(pieces), pieces[len(pieces)-1])
 		}
 		if errors.Is(err, io.EOF) {

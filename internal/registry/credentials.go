@@ -19,7 +19,7 @@ func ParseCredentials(dataID string, content []byte) (*Credentials, []Rejection)
 	if !ok {
 		return nil, r.sorted()
 	}
-	o := r.object(root, "", "services", "hosts", "values")
+	o := r.object(root, "", "services", "hosts", "path", "values")
 	if o == nil {
 		return nil, r.sorted()
 	}
@@ -35,6 +35,7 @@ func ParseCredentials(dataID string, content []byte) (*Credentials, []Rejection)
 		}
 		c.Hosts = append(c.Hosts, strings.ToLower(h))
 	})
+	c.Path = o.boolean("path", false)
 	before := r.faults
 	for _, list := range []struct {
 		name  string

@@ -65,9 +65,7 @@ func readServer(r *reader, o *object, def *Definition) *server {
 	if s.object == nil {
 		return s
 	}
-	if name := s.text("name"); name != def.Name { // the service is named by its data id
-		def.Title = name
-	}
+	s.text("name") // informational: the service is named by its data id
 	if d := s.text("description"); d != "" {
 		def.Description = d
 	}
@@ -95,7 +93,6 @@ func readServer(r *reader, o *object, def *Definition) *server {
 	}
 	def.SecuritySchemes = readSchemes(s.object)
 	s.downstream = readSecurity(s.object, "defaultDownstreamSecurity", "id", "passthrough")
-	s.object.needsPassthrough("defaultDownstreamSecurity", s.downstream)
 	s.upstream = readSecurity(s.object, "defaultUpstreamSecurity", "id", "credential")
 	return s
 }
@@ -126,20 +123,10 @@ func (def *Definition) allowOnly(o *object, s *server) {
 		return // the backend's tools are known when it lists them
 	}
 	names := toolNames(o.at["tools"])
-	have := make(map[string]bool, len(names))
-	for _, name := range names {
-		have[name] = true
-	}
-	unknown := 0
 	for _, name := range allow {
-		if have[name] {
-			continue
+		if !contains(names, name) {
+			given.r.warn(given.at["allowTools"], join(given.path, "allowTools"), "no tool has the name %q%s", shown(name), spelling.DidYouMean(name, names))
 		}
-		hint := ""
-		if unknown++; unknown <= maxListed { // what is not listed need not be held against every name
-			hint = spelling.DidYouMean(name, names)
-		}
-		given.r.warn(given.at["allowTools"], join(given.path, "allowTools"), "no tool has the name %q%s", shown(name), hint)
 	}
 	def.Tools = slices.DeleteFunc(def.Tools, func(t Tool) bool { return !def.AllowTools[t.Name] })
 }

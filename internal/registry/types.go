@@ -46,7 +46,6 @@ type Definition struct {
 	Name            string
 	Kind            Kind
 	Version         string // registry services; empty for our own documents
-	Title           string `json:",omitzero"` // what a document of ours calls itself, if not Name; for people to read
 	Description     string
 	Protocol        string // as the registry says it; "http", "mcp-streamable" or "mcp-sse" for our own documents
 	Transport       Transport
@@ -288,5 +287,6 @@ type Credentials struct {
 	Name     string
 	Services []string
 	Hosts    []string
+	Path     bool              // they may stand in the path of a URL
 	Values   map[string]string // never logged, printed or forwarded elsewhere
 }

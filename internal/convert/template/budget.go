@@ -34,9 +34,11 @@ func (b Budget) orDefault() Budget {
 
 // Env is what an execution may know of the world outside its data.
 type Env struct {
-	ClientIP string                          // getRealIP
-	Now      func() time.Time                // nil: time.Now
-	Secret   func(ref string) (Value, error) // ${ref}; nil: every reference is an error. Its error texts are shown.
+	ClientIP string           // getRealIP
+	Now      func() time.Time // nil: time.Now
+	// Secret looks up ${ref}, and the fields selected from it, when it is printed. inPath says that it may stand in the
+	// path of a URL. With nil every reference is an error. The texts of its errors are shown.
+	Secret func(ref string, path []string) (v Value, inPath bool, err error)
 }
 
 var (

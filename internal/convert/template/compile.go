@@ -93,7 +93,10 @@ func (c *compiler) stmt(n parse.Node) (s stmt, ok bool) {
 		if len(n.Pipe.Decl) > 0 {
 			s.op = stmtEval
 		}
-		s.e, _ = c.pipe(n.Pipe)
+		var at static
+		if s.e, at = c.pipe(n.Pipe); s.op == stmtPrint {
+			c.printable(n.Pos, at)
+		}
 	case *parse.IfNode:
 		s.op = stmtIf
 		c.branch(&s, &n.BranchNode)
@@ -114,6 +117,7 @@ func (c *compiler) stmt(n parse.Node) (s stmt, ok bool) {
 		if n.Pipe != nil {
 			s.e, at = c.pipe(n.Pipe)
 		}
+		c.asked(n.Pos, "template", at, false)
 		if len(at.path) > 0 { // what is passed is used, though what of it is not known
 			c.ref(n.Pos, at)
 		}
@@ -136,7 +140,8 @@ func (c *compiler) branch(s *stmt, n *parse.BranchNode) {
 		decl := n.Pipe.Decl
 		value := *n.Pipe
 		value.Decl = nil
-		s.e, _ = c.pipe(&value)
+		s.e, at = c.pipe(&value)
+		c.asked(n.Pos, "range", at, true)
 		slots := c.declare(decl, n.Pipe.IsAssign, static{})
 		switch len(slots) {
 		case 1:
@@ -146,10 +151,14 @@ func (c *compiler) branch(s *stmt, n *parse.BranchNode) {
 		}
 	} else {
 		s.e, at = c.pipe(n.Pipe)
+		c.asked(n.Pos, "condition", at, false)
 	}
 	inBody := len(c.scope)
-	if s.op != stmtIf {
+	switch s.op {
+	case stmtWith:
 		c.dot = at
+	case stmtRange:
+		c.dot = static{}
 	}
 	s.body = c.list(n.List)
 	c.scope, c.dot = c.scope[:inBody], outerDot
@@ -168,6 +177,7 @@ func (c *compiler) declare(decl []*parse.VariableNode, assign bool, at static) [
 				c.fail(v.Pos, "undefined variable %q", name)
 				return nil
 			}
+			c.asked(v.Pos, "assignment", at, true)
 			c.scope[i].at = static{} // may be set in a loop: no longer known
 			slots = append(slots, c.scope[i].slot)
 			continue
@@ -203,7 +213,7 @@ func (c *compiler) pipe(p *parse.PipeNode) (*expr, static) {
 	var e *expr
 	var at static
 	for i, cmd := range p.Cmds {
-		e, at = c.command(cmd, e, i > 0)
+		e, at = c.command(cmd, piped{e, at, i > 0})
 	}
 	slots := c.declare(p.Decl, p.IsAssign, at)
 	for _, slot := range slots {
@@ -212,18 +222,25 @@ func (c *compiler) pipe(p *parse.PipeNode) (*expr, static) {
 	return e, at
 }
 
-func (c *compiler) command(cmd *parse.CommandNode, piped *expr, hasPiped bool) (*expr, static) {
+// piped is what a command of a pipeline gets as its last argument.
+type piped struct {
+	e   *expr
+	at  static
+	has bool
+}
+
+func (c *compiler) command(cmd *parse.CommandNode, last piped) (*expr, static) {
 	first := cmd.Args[0]
 	if id, ok := first.(*parse.IdentifierNode); ok {
-		return c.call(id, cmd.Args[1:], piped, hasPiped)
+		return c.call(id, cmd.Args[1:], last)
 	}
-	if chain, ok := first.(*parse.ChainNode); ok && (len(cmd.Args) > 1 || hasPiped) {
-		return c.method(chain, cmd.Args[1:], piped, hasPiped), static{}
+	if chain, ok := first.(*parse.ChainNode); ok && (len(cmd.Args) > 1 || last.has) {
+		return c.method(chain, cmd.Args[1:], last), static{}
 	}
 	switch {
 	case len(cmd.Args) > 1:
 		c.fail(first.Position(), "%s is no function and takes no argument", first)
-	case hasPiped:
+	case last.has:
 		c.fail(first.Position(), "%s is no function: nothing can be piped into it", first)
 	case first.Type() == parse.NodeNil:
 		c.fail(first.Position(), "nil is no command")
@@ -232,25 +249,26 @@ func (c *compiler) command(cmd *parse.CommandNode, piped *expr, hasPiped bool) (
 }
 
 // method compiles {{(now).Format "2006"}}: fields of a time that take arguments.
-func (c *compiler) method(chain *parse.ChainNode, nodes []parse.Node, piped *expr, hasPiped bool) *expr {
+func (c *compiler) method(chain *parse.ChainNode, nodes []parse.Node, piped piped) *expr {
 	last := len(chain.Field) - 1
 	fn := functions["time."+chain.Field[last]]
 	if fn == nil {
 		c.fail(chain.Pos, ".%s is no function and takes no argument", chain.Field[last])
 		return &expr{}
 	}
-	base, _ := c.operand(chain.Node)
+	base, at := c.operand(chain.Node)
 	if last > 0 {
 		base = &expr{op: exprChain, pos: chain.Pos, path: chain.Field[:last], args: []*expr{base}}
 	}
-	args := []*expr{base}
+	args, ats := []*expr{base}, []static{at}
 	for _, n := range nodes {
-		arg, _ := c.operand(n)
-		args = append(args, arg)
+		arg, at := c.operand(n)
+		args, ats = append(args, arg), append(ats, at)
 	}
-	if hasPiped {
-		args = append(args, piped)
+	if piped.has {
+		args, ats = append(args, piped.e), append(ats, piped.at)
 	}
+	c.passed(chain.Pos, chain.Field[last], ats)
 	c.arity(chain.Pos, fn, len(args))
 	return &expr{op: exprCall, pos: chain.Pos, fn: fn, args: args}
 }
@@ -269,22 +287,29 @@ func (c *compiler) arity(pos parse.Pos, fn *function, got int) {
 	c.fail(pos, "function %q takes %s arguments, not %d", fn.name, want, got)
 }
 
-func (c *compiler) call(id *parse.IdentifierNode, nodes []parse.Node, piped *expr, hasPiped bool) (*expr, static) {
+func (c *compiler) call(id *parse.IdentifierNode, nodes []parse.Node, piped piped) (*expr, static) {
 	if id.Ident == secretFunc {
-		return c.secret(id.Pos, nodes, hasPiped), static{}
+		return c.secret(id.Pos, nodes, piped.has), static{secret: true}
 	}
 	e := &expr{op: exprCall, pos: id.Pos, args: make([]*expr, 0, len(nodes)+1)}
-	var first static
-	for i, n := range nodes {
+	var ats []static
+	for _, n := range nodes {
 		arg, at := c.operand(n)
-		if i == 0 {
-			first = at
+		e.args, ats = append(e.args, arg), append(ats, at)
+	}
+	var first static
+	if len(ats) > 0 {
+		first = ats[0]
+	}
+	if piped.has {
+		e.args, ats = append(e.args, piped.e), append(ats, piped.at)
+	}
+	if len(ats) > 1 && !piped.has && id.Ident == "index" && c.holding(ats[0]) == HoldsSecret {
+		if names, ok := keys(e.args[1:]); ok { // as .field, for names that are no identifiers
+			return &expr{op: exprChain, pos: id.Pos, path: names, args: e.args[:1]}, ats[0]
 		}
-		e.args = append(e.args, arg)
 	}
-	if hasPiped {
-		e.args = append(e.args, piped)
-	}
+	encoded, isEncoded := c.passed(id.Pos, id.Ident, ats)
 	switch id.Ident {
 	case "and", "or":
 		e.op = exprAnd
@@ -302,6 +327,9 @@ func (c *compiler) call(id *parse.IdentifierNode, nodes []parse.Node, piped *exp
 		return e, static{}
 	}
 	c.arity(id.Pos, e.fn, len(e.args))
+	if isEncoded {
+		return e, encoded
+	}
 	return e, c.seeThrough(e, first)
 }
 
@@ -311,7 +339,7 @@ func (c *compiler) secret(pos parse.Pos, nodes []parse.Node, hasPiped bool) *exp
 			if !slices.Contains(c.t.secrets, s.Text) {
 				c.t.secrets = append(c.t.secrets, s.Text)
 			}
-			return &expr{op: exprSecret, pos: pos, name: s.Text}
+			return &expr{op: exprConst, pos: pos, val: Secret(SecretPart{Ref: s.Text})}
 		}
 	}
 	c.fail(pos, "%s", unknownFunction(secretFunc))
@@ -341,12 +369,18 @@ func (c *compiler) operand(n parse.Node) (*expr, static) {
 		return e, c.field(n.Pos, c.scope[i].at, e.path)
 	case *parse.ChainNode:
 		base, at := c.operand(n.Node)
+		if base.op == exprConst && base.val.kind == KindSecret {
+			for _, name := range n.Field {
+				base.val = base.val.selected(name)
+			}
+			return base, at
+		}
 		e.op, e.path, e.args = exprChain, n.Field, []*expr{base}
 		return e, c.field(n.Pos, at, n.Field)
 	case *parse.PipeNode:
 		return c.pipe(n)
 	case *parse.IdentifierNode:
-		return c.call(n, nil, nil, false)
+		return c.call(n, nil, piped{})
 	case *parse.StringNode:
 		e.val = String(n.Text)
 	case *parse.BoolNode:

@@ -20,7 +20,7 @@ func (v Value) AppendText(dst []byte) []byte {
 			return appendUnescaped(dst, v.s)
 		}
 		return append(dst, v.s...)
-	case KindOther:
+	case KindOther, KindSecret:
 		return append(dst, v.goString()...)
 	}
 	return v.AppendJSON(dst)
@@ -45,7 +45,7 @@ func (v Value) appendJSON(dst []byte, depth, max int) (out []byte, ok bool) {
 	case KindString:
 		dst = append(dst, '"')
 		return append(v.appendLiteral(dst), '"'), true
-	case KindOther:
+	case KindOther, KindSecret:
 		dst = append(dst, '"')
 		return append(jsontext.AppendEscaped(dst, v.goString()), '"'), true
 	}

@@ -116,7 +116,11 @@ func (e *exec) run(body []stmt, dot Value) (control, error) {
 		case stmtPrint:
 			var v Value
 			if v, err = e.eval(s.e, dot); err == nil {
-				err = e.print(v)
+				if v.kind == KindSecret {
+					err = e.printSecret(s.pos, v)
+				} else {
+					err = e.print(v)
+				}
 			}
 		case stmtEval:
 			_, err = e.eval(s.e, dot)
@@ -126,6 +130,8 @@ func (e *exec) run(body []stmt, dot Value) (control, error) {
 				break
 			}
 			switch {
+			case v.kind == KindSecret:
+				err = errSecretUse
 			case !v.Truth():
 				c, err = e.run(s.els, dot)
 			case s.op == stmtWith:
@@ -252,7 +258,11 @@ func (e *exec) eval(x *expr, dot Value) (Value, error) {
 		var v Value
 		var err error
 		for _, arg := range x.args {
-			if v, err = e.eval(arg, dot); err != nil || v.Truth() == (x.op == exprOr) {
+			v, err = e.eval(arg, dot)
+			if err == nil && v.kind == KindSecret {
+				err = e.fail(x.pos, errSecretUse)
+			}
+			if err != nil || v.Truth() == (x.op == exprOr) {
 				break
 			}
 		}
@@ -263,15 +273,6 @@ func (e *exec) eval(x *expr, dot Value) (Value, error) {
 			e.vars[e.frame+x.slot] = v
 		}
 		return v, err
-	case exprSecret:
-		if e.env.Secret == nil {
-			return Value{}, e.fail(x.pos, fmt.Errorf("look up ${%s}: references are not resolved here", x.name))
-		}
-		v, err := e.env.Secret(x.name)
-		if err != nil {
-			return Value{}, e.fail(x.pos, fmt.Errorf("look up ${%s}: %w", x.name, err))
-		}
-		return v, nil
 	}
 	return Value{}, nil
 }
@@ -292,6 +293,8 @@ func (e *exec) walk(v Value, path []string) (Value, error) {
 			}
 		case KindOther:
 			v = timeField(v, name)
+		case KindSecret:
+			v = v.selected(name)
 		default:
 			return v.none(), nil
 		}
@@ -331,17 +334,7 @@ func (e *exec) apply(x *expr, dot Value) (Value, error) {
 		e.args = append(e.args, v)
 	}
 	args := e.args[base:]
-	if x.fn.cost != costFixed {
-		for i := range args {
-			e.steps -= len(args[i].s) >> 6
-		}
-		if e.steps < 0 {
-			clear(args)
-			e.args = e.args[:base]
-			return Value{}, e.fail(x.pos, errSteps)
-		}
-	}
-	v, err := x.fn.call(e, args)
+	v, err := e.invokeFunction(x.fn, args)
 	if err == nil && !x.fn.own {
 		v.flags |= e.provenance(x.fn, args)
 	}
@@ -351,6 +344,25 @@ func (e *exec) apply(x *expr, dot Value) (Value, error) {
 		return Value{}, e.fail(x.pos, fmt.Errorf("%s: %w", x.fn.name, err))
 	}
 	return v, nil
+}
+
+func (e *exec) invokeFunction(fn *function, args []Value) (Value, error) {
+	work := 0
+	for i := range args {
+		if args[i].kind == KindSecret {
+			if fn.name == "b64enc" {
+				return args[i].encoded()
+			}
+			return Value{}, errSecretUse
+		}
+		work += len(args[i].s) >> 6
+	}
+	if fn.cost != costFixed {
+		if e.steps -= work; e.steps < 0 {
+			return Value{}, errSteps
+		}
+	}
+	return fn.call(e, args)
 }
 
 // text is for functions: the value's text, counted.
@@ -367,6 +379,8 @@ func (e *exec) text(v Value) (string, error) {
 		return unescape(v.s), e.grow(len(v.s))
 	case KindArray, KindObject:
 		return e.json(v)
+	case KindSecret:
+		return "", errSecretUse
 	}
 	s := v.Text()
 	return s, e.grow(len(s))
@@ -405,6 +419,8 @@ func (e *exec) measure(v *Value, depth int) (int, error) {
 			n += len(k)
 		}
 		return e.measureAll(p.vals, n, depth)
+	case *credential:
+		return 0, errSecretUse
 	}
 	return len(v.s) + 2, nil
 }

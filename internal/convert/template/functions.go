@@ -215,6 +215,8 @@ func (e *exec) equal(a, b Value, depth int) (bool, error) {
 		a, b = b, a
 	}
 	switch {
+	case b.kind == KindSecret:
+		return false, errSecretUse
 	case b.kind <= KindNull: // missing and null are the same nothing
 		return true, nil
 	case a.kind == KindNumber && b.kind == KindString:

@@ -134,5 +134,8 @@ func (e *exec) toGo(v Value, depth int) (any, error) {
 		}
 		return out, nil
 	}
+	if v.kind == KindSecret {
+		return nil, errSecretUse
+	}
 	return v.p, nil
 }

@@ -135,6 +135,9 @@ func (e *exec) appendValue(v Value) error {
 		e.dst = appendCompact(e.dst, raw)
 		return e.checkOutput()
 	}
+	if _, err := e.measure(&v, 0); err != nil { // credentials within it, for one
+		return err
+	}
 	dst, ok := v.appendJSON(e.dst, 0, e.limit)
 	if !ok {
 		return errOutput

@@ -48,8 +48,7 @@ const (
 	exprCall
 	exprAnd
 	exprOr
-	exprSet    // sets slots to args[0]
-	exprSecret // ${name}
+	exprSet // sets slots to args[0]
 )
 
 type expr struct {
@@ -60,7 +59,6 @@ type expr struct {
 	slot int
 	fn   *function
 	args []*expr
-	name string // of the secret
 }
 
 // function is what templates may call. Arguments are already evaluated; they must not be kept or changed.

@@ -52,7 +52,7 @@ func (e *exec) isInert(v *Value, depth int) bool {
 	switch v.kind {
 	case KindString:
 		return v.flags&inert != 0
-	case KindObject:
+	case KindObject, KindSecret:
 		return false
 	case KindArray:
 		if depth > 2 || v.Len() > 10_000 {

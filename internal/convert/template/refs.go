@@ -8,15 +8,17 @@ import (
 
 // static is a path from the data's root, where it is known which one.
 type static struct {
-	path  []string
-	known bool
+	path    []string
+	known   bool
+	secret  bool // a credential, written as ${…} or kept in a variable
+	encoded bool // its base64
 }
 
 func (s static) walk(names ...string) static {
 	if !s.known {
 		return s
 	}
-	return static{append(slices.Clone(s.path), names...), true}
+	return static{path: append(slices.Clone(s.path), names...), known: true}
 }
 
 func (c *compiler) ref(pos parse.Pos, at static) {
@@ -52,7 +54,9 @@ func (c *compiler) seeThrough(e *expr, first static) static {
 				c.fail(e.args[0].pos, "gjson: %v", err)
 			}
 			if path, ok := plainGJSON(names[0]); ok && c.scope[0].at.known {
-				c.ref(e.pos, static{path, true})
+				at := static{path: path, known: true}
+				c.ref(e.pos, at)
+				return at
 			}
 		}
 	default:
@@ -78,6 +82,18 @@ func literals(args []*expr) ([]string, bool) {
 			return nil, false
 		}
 		names = append(names, a.val.s)
+	}
+	return names, true
+}
+
+// keys returns the constant names and positions that index is given.
+func keys(args []*expr) ([]string, bool) {
+	var names []string
+	for _, a := range args {
+		if a.op != exprConst || a.val.kind != KindString && a.val.kind != KindNumber {
+			return nil, false
+		}
+		names = append(names, a.val.Text())
 	}
 	return names, true
 }

@@ -31,6 +31,8 @@ type Options struct {
 	// MultiSegment names members of .args that keep their "/" in a URL's path; their empty segments are dropped and
 	// `.` and `..` are errors.
 	MultiSegment []string
+	// Holding says which paths from the data's root lead to credentials; nil: none do.
+	Holding func(path []string) Holding
 	// MaxBytes bounds the template's text; 0 means 1 MiB.
 	MaxBytes int
 }

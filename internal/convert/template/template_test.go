@@ -24,14 +24,16 @@ func run(t *testing.T, o Options, text string, data Value) string {
 var env = Env{
 	ClientIP: "203.0.113.7",
 	Now:      func() time.Time { return time.Date(2026, 11, 23, 20, 30, 0, 0, time.UTC) },
-	Secret: func(ref string) (Value, error) {
+	Secret: func(ref string, path []string) (Value, bool, error) {
 		switch ref {
 		case "nacos.key/credentials":
-			return mustJSON(`{"token":"s3cret","hosts":["a"]}`), nil
+			return mustJSON(`{"token":"s3cret","hosts":["a"]}`).Get(path...), false, nil
 		case "credential:petstore/key":
-			return String("k3y"), nil
+			return String("k3y"), false, nil
+		case "credential:petstore/id":
+			return String("i/d"), true, nil
 		}
-		return Value{}, errors.New("no such credential")
+		return Value{}, false, errors.New("no such credential")
 	},
 }
 

@@ -17,10 +17,11 @@ const (
 	KindString
 	KindArray
 	KindObject
-	KindOther // a Go value that JSON has no word for: a time, a semantic version
+	KindOther  // a Go value that JSON has no word for: a time, a semantic version
+	KindSecret // a credential: see Secret
 )
 
-var kindNames = [...]string{"nothing", "null", "a boolean", "a number", "a string", "an array", "an object", "a Go value"}
+var kindNames = [...]string{"nothing", "null", "a boolean", "a number", "a string", "an array", "an object", "a Go value", "a credential"}
 
 func (k Kind) String() string { return kindNames[k] }
 
@@ -48,7 +49,7 @@ type Value struct {
 	flags flags
 	n     uint32 // node of a parsed container; 1 for true
 	s     string // number as written; text of a string
-	p     any    // *document, *list, *object or, for KindOther, the Go value
+	p     any    // *document, *list, *object, *credential or, for KindOther, the Go value
 }
 
 // list is an array made by a function or by Array.
@@ -193,7 +194,8 @@ func (v Value) Len() int {
 	return 0
 }
 
-// Text is the value as a Text template prints it: strings bare, missing as nothing, arrays and objects as compact JSON.
+// Text is the value as a Text template prints it: strings bare, missing as nothing, arrays and objects as compact JSON. Of
+// a credential it is a mask.
 func (v Value) Text() string {
 	switch v.kind {
 	case KindMissing:
@@ -212,6 +214,8 @@ func (v Value) Text() string {
 // goString is how a KindOther value prints.
 func (v Value) goString() string {
 	switch p := v.p.(type) {
+	case *credential:
+		return "***"
 	case time.Time:
 		return p.String()
 	case fmt.Stringer:
