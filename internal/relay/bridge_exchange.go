@@ -32,7 +32,7 @@ func (b *bridge) refused(w http.ResponseWriter, req *http.Request, x *Exchange, 
 	case resp.Status >= 200 && resp.Status <= 299:
 		io.CopyN(io.Discard, resp.Body, 4<<10)
 		return Outcome{}, false
-	case resp.Status == http.StatusNotFound || resp.Status == http.StatusGone:
+	case resp.Status == http.StatusNotFound || resp.Status == http.StatusGone || x.Session != nil && forgotten(resp, x):
 		b.end(errClosed)
 		return lost(w, req, x), true
 	}

@@ -26,7 +26,8 @@ type sseBackend struct {
 	headers  chan http.Header
 	closed   chan bool // a stream ended
 	status   func(body string) int
-	auto     bool // every message is answered like initialize, and not reported
+	refusal  string // body of a status that is an error
+	auto     bool   // every message is answered like initialize, and not reported
 
 	mu      sync.Mutex
 	streams []chan string
@@ -51,6 +52,9 @@ func (b *sseBackend) serve(w http.ResponseWriter, r *http.Request) {
 			status = b.status(string(body))
 		}
 		w.WriteHeader(status)
+		if status >= 400 {
+			io.WriteString(w, b.refusal)
+		}
 		if b.auto {
 			n, _ := strconv.Atoi(r.URL.Query().Get("session"))
 			b.mu.Lock()
@@ -147,6 +151,23 @@ func TestBridgedBytesAndIds(t *testing.T) {
 		}
 		if resp, _ := do(t, method, f.URL, body, h); resp.StatusCode != 404 {
 			t.Errorf("%s after delete: %d", method, resp.StatusCode)
+		}
+	}
+}
+
+// Seen to fail with nothing but 404 and 410 taken for it in bridge.refused.
+func TestBridgedSessionsThatBackendsForgot(t *testing.T) {
+	for _, c := range []struct {
+		refusal string
+		want    int
+	}{{"No transport found for sessionId", 404}, {"Invalid session ID", 404}, {"no such argument", 400}} {
+		b := newSSEBackend(t)
+		f := newFront(t, b.URL, registry.SSE, Options{}, nil)
+		h := b.begin(t, f)
+		b.status, b.refusal = func(string) int { return 400 }, c.refusal
+		resp, body := do(t, "POST", f.URL, callBody, h)
+		if lost := strings.Contains(body, "send initialize"); resp.StatusCode != c.want || lost != (c.want == 404) {
+			t.Errorf("%s: got %d %s", c.refusal, resp.StatusCode, body)
 		}
 	}
 }

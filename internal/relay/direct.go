@@ -121,9 +121,38 @@ func forgotten(resp *upstream.Response, x *Exchange) bool {
 	if resp.Status != http.StatusBadRequest || wire.First(resp.Header, "Content-Encoding") != "" {
 		return false
 	}
-	message := gjson.GetBytes(peek(resp), "error.message").Str
-	message = strings.ToLower(message)
-	return strings.Contains(message, "session") || strings.Contains(message, "not initialized")
+	head := wire.WithoutMark(peek(resp))
+	if message := gjson.GetBytes(head, "error.message"); message.Exists() {
+		text := strings.ToLower(message.Str)
+		return strings.Contains(text, "session") || strings.Contains(text, "not initialized")
+	}
+	return saysForgotten(mediaType(resp.Header), head)
+}
+
+// saysForgotten reports whether a refusal that is no JSON-RPC says that the session is not known: plain text, as the Python
+// SDK had it up to 1.12.4, or the JSON object of a web framework.
+func saysForgotten(media string, body []byte) bool {
+	text := string(body)
+	if wire.Valid(body) {
+		fields := gjson.GetManyBytes(body, "error", "message", "detail")
+		text = fields[0].Str + " " + fields[1].Str + " " + fields[2].Str
+		if v := gjson.ParseBytes(body); v.Type == gjson.String {
+			text = v.Str
+		}
+	} else if media != "" && media != "text/plain" {
+		return false
+	}
+	// A tool's own refusal may speak of sessions, too: of one that lacks something it does so in other words.
+	text = strings.ToLower(text)
+	if !strings.Contains(text, "session") {
+		return false
+	}
+	for _, word := range []string{"valid", "not found", "no ", "unknown", "missing", "expired", "required", "terminated", "exist", "closed"} {
+		if strings.Contains(text, word) {
+			return true
+		}
+	}
+	return false
 }
 
 // isMethodNotFound tells a modern server's 404 for a method from one for a session.
