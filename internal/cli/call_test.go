@@ -219,7 +219,7 @@ func TestCallDryRunMakesTheRequestWithoutAProxy(t *testing.T) {
 	s.put("proxy-credentials/shop.yaml", "services: [shop]\nhosts: ['127.0.0.1']\nvalues: {key: s3cret-of-the-shop}\n")
 	s.put("proxy-services/tools.yaml", "server: {name: tools}\nupstream: {url: http://127.0.0.1:1/mcp, transport: streamable}\n")
 	s.put("proxy-services/naming.yaml", strings.Replace(service, "{url: http://127.0.0.1:1}", "{nacos: {group: G, service: pets, scheme: https}}", 1))
-	s.put("proxy-services/broken.yaml", strings.Replace(service, `"/pet/{id}"`, `"/pet/{nope}"`, 1))
+	s.put("proxy-services/broken.yaml", strings.Replace(service, `"/pet/{id}"`, `"/pet/{{.args.nope}}"`, 1))
 	for _, tc := range []struct {
 		args, out, err string
 		code           int
