@@ -76,6 +76,9 @@ func (s *signedServer) Request(_ context.Context, p *nacosgrpc.Payload) (*nacosg
 	if kind == "InstanceRequest" || kind == "SubscribeServiceRequest" {
 		resource = "DEFAULT_GROUP@@backend"
 	}
+	if strings.Contains(string(p.GetBody().GetValue()), "nacos-mcp-proxy.probe") {
+		resource = "n1+nacos-mcp-proxy.probe"
+	}
 	headers := p.GetMetadata().GetHeaders()
 	if !s.allowed(kind, resource, func(name string) string { return headers[name] }, fmt.Sprint(headers)) {
 		return payload(answer, `{"resultCode":500,"errorCode":403,"success":false,"message":"signature"}`), nil

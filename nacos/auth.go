@@ -151,9 +151,14 @@ func (a *authenticator) login(ctx context.Context, now time.Time) error {
 		}
 		return err
 	}
+	failed := a.lastErr != nil
 	a.token, a.issued, a.renew = token, now, now.Add(ttl*8/10)
 	a.retry, a.lastErr = time.Time{}, nil
 	a.c.problem("login", "")
+	if failed {
+		a.c.loggedIn.happen()
+		a.c.background(func() { a.c.recovered("the login is no longer refused") })
+	}
 	return nil
 }
 

@@ -33,6 +33,8 @@ type Config struct {
 	// large or the server is busy.
 	ListInterval time.Duration
 	Logger       *slog.Logger // nil: slog.Default
+	// Dial makes the TCP connections to Nacos, HTTP and gRPC; nil: a net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // TLS holds the names of PEM files; CA is added to the system's authorities, Cert and Key come together.
@@ -65,7 +67,7 @@ type Client struct {
 	writes ownWrites
 	// listening is held while the server is told what to push: ending one watch's listening must not cross with the
 	// beginning of another's to the same documents.
-	listening sync.Mutex
+	listening turn
 
 	mu       sync.Mutex
 	watches  map[*watch]struct{}
@@ -73,6 +75,10 @@ type Client struct {
 	problems map[string]string
 	state    Status
 	closed   bool
+
+	anew     time.Time // when everything was last asked for anew without a new connection
+	loggedIn event
+	probes   probes
 
 	lastContact atomic.Int64 // unix nanoseconds
 	generation  generation
@@ -125,15 +131,16 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 		servers:  servers,
 		watches:  make(map[*watch]struct{}),
 		namings:  make(map[string]*naming),
-		problems: make(map[string]string),
-		state:    Status{Kind: "nacos", Since: time.Now()},
+		problems: make(map[string]string), listening: make(turn, 1), generation: generation{asking: make(turn, 1)},
+		state: Status{Kind: "nacos", Since: time.Now()},
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.http = newHTTPAPI(servers, tlsConfig)
+	c.http = newHTTPAPI(servers, tlsConfig, cfg.Dial)
 	c.auth = newAuthenticator(c)
 	c.link = newLink(c, "config", cfg.Namespace)
 	c.link.handle = c.configHandlers
 	c.link.changed = c.connectionChanged
+	c.link.prove, c.link.arrived = c.prove, c.probes.arrived
 	c.link.start()
 	return c, nil
 }
@@ -171,6 +178,7 @@ func (c *Client) Status() Status {
 	if n := c.lastContact.Load(); n != 0 {
 		s.LastContact = time.Unix(0, n)
 	}
+	s.PushProof = c.probes.proof()
 	s.Problems = slices.Sorted(maps.Values(c.problems))
 	return s
 }
@@ -214,12 +222,45 @@ func (c *Client) connectionChanged(up bool, address string, err error) {
 	}
 	c.problem("connection", "")
 	c.log.Debug("nacos connected", "address", address)
-	c.closing.Go(func() { c.learnGeneration(c.ctx) })
+	c.background(func() { c.learnGeneration(c.ctx) })
 	c.mu.Lock()
 	watches := slices.Collect(maps.Keys(c.watches))
 	c.mu.Unlock()
 	for _, w := range watches {
-		w.connected()
+		w.askAnew()
+	}
+}
+
+// background runs f beside what goes on, unless the client is closed.
+func (c *Client) background(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.closing.Go(f)
+	}
+}
+
+// anewEvery bounds how often everything is asked for anew on one connection.
+const anewEvery = 5 * time.Second
+
+// recovered is told that requests which were refused or slow no longer are: everything is asked for anew.
+func (c *Client) recovered(why string) {
+	c.mu.Lock()
+	if time.Since(c.anew) < anewEvery {
+		c.mu.Unlock()
+		return
+	}
+	c.anew = time.Now()
+	watches := slices.Collect(maps.Keys(c.watches))
+	namings := slices.Collect(maps.Values(c.namings))
+	c.mu.Unlock()
+	c.log.Debug("nacos answers as it should again, asking for everything anew", "why", why)
+	c.http.anew()
+	for _, w := range watches {
+		w.askAnew()
+	}
+	for _, n := range namings {
+		n.askAnew()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,7 +47,9 @@ type conn struct {
 	cc         *grpc.ClientConn
 	requests   nacosgrpc.RequestClient
 	pushes     map[string]push // by type; complete before the stream begins
-	used       atomic.Int64    // unix nanoseconds of the last answer
+	made       time.Time
+	used       atomic.Int64 // when the last answer came, in nanoseconds since made
+	arrived    func()       // called for each push; nil: nobody wants to know
 
 	lost chan struct{} // closed when the connection is of no use any more
 	loss sync.Once
@@ -64,19 +67,26 @@ type push struct {
 }
 
 // newConn makes a connection that has not been tried yet.
-func newConn(address string, config *tls.Config) (*conn, error) {
+func newConn(address string, config *tls.Config, dial dialFunc) (*conn, error) {
 	cred := insecure.NewCredentials()
 	if config != nil {
 		cred = credentials.NewTLS(config)
 	}
 	// No proxy: what a shell's HTTP_PROXY points at must never see the traffic with Nacos, tokens included.
-	cc, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(cred), grpc.WithNoProxy(),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)))
+	options := []grpc.DialOption{
+		grpc.WithTransportCredentials(cred), grpc.WithNoProxy(), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
+	}
+	if dial != nil {
+		options = append(options, grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			return dial(ctx, "tcp", address)
+		}))
+	}
+	cc, err := grpc.NewClient("passthrough:///"+address, options...)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	c := &conn{
-		generation: connNumber.Add(1), address: address, cc: cc, requests: nacosgrpc.NewRequestClient(cc),
+		generation: connNumber.Add(1), address: address, made: time.Now(), cc: cc, requests: nacosgrpc.NewRequestClient(cc),
 		pushes: make(map[string]push), lost: make(chan struct{}), endStream: func() {},
 	}
 	c.on(func() rpc_request.IRequest {
@@ -136,7 +146,7 @@ func (c *conn) registered(ctx context.Context) error {
 		case err != nil:
 			return fmt.Errorf("set up: %w", err)
 		case answer.IsSuccess():
-			c.used.Store(time.Now().UnixNano())
+			c.use()
 			return nil
 		case answer.GetErrorCode() != codeUnreg:
 			return fmt.Errorf("set up: server answered %d: %s", answer.GetErrorCode(), answer.GetMessage())
@@ -159,6 +169,9 @@ func (c *conn) receive(stream nacosgrpc.BiRequestStream_RequestBiStreamClient) {
 		if err != nil {
 			c.lose(fmt.Errorf("connection lost: %w", err))
 			return
+		}
+		if c.arrived != nil {
+			c.arrived()
 		}
 		kind := payload.GetMetadata().GetType()
 		p, known := c.pushes[kind]
@@ -235,9 +248,14 @@ func (c *conn) request(ctx context.Context, r rpc_request.IRequest, timeout time
 		}
 		return nil, fmt.Errorf("%w: server answered %d: %s", ErrFailed, e.GetErrorCode(), e.GetMessage())
 	}
-	c.used.Store(time.Now().UnixNano())
+	c.use()
 	return answer, nil
 }
+
+func (c *conn) use() { c.used.Store(int64(time.Since(c.made))) }
+
+// idle is how long no answer has come. It is not told by the clock on the wall, which people set.
+func (c *conn) idle() time.Duration { return time.Since(c.made) - time.Duration(c.used.Load()) }
 
 func (c *conn) exchange(ctx context.Context, r rpc_request.IRequest) (rpc_response.IResponse, error) {
 	payload, err := c.requests.Request(ctx, &nacosgrpc.Payload{Metadata: metadata(r.GetRequestType(), r.GetHeaders()), Body: body(r.GetBody(r))})

@@ -93,7 +93,7 @@ func connection(t *testing.T) (*scripted, *conn) {
 	served := make(chan struct{})
 	go func() { _ = g.Serve(l); close(served) }()
 	t.Cleanup(func() { g.Stop(); <-served })
-	c, err := newConn(l.Addr().String(), nil)
+	c, err := newConn(l.Addr().String(), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

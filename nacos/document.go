@@ -23,6 +23,8 @@ const (
 	codeModified  = 400 // "being modified": ask again
 	codeForbidden = 403
 	codeUnreg     = 301 // the connection is unknown to the server
+	// codeManyMatches answers a fuzzy watch that holds, but hears of nothing new while more match than the server bears.
+	codeManyMatches = 50311
 )
 
 var errModified = fmt.Errorf("%w: the document is being modified: ask again", ErrFailed)
@@ -272,7 +274,7 @@ func (c *Client) absent(ctx context.Context, key Key) (absent, certain bool) {
 	}
 	listing, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	entries, _, err := c.list(listing, key.Group, key.DataID)
+	entries, _, err := c.list(listing, key.Group, key.DataID, 0)
 	if err == nil {
 		return !slices.ContainsFunc(entries, func(e Entry) bool { return e.Key == key }), true // a database may ignore case
 	}

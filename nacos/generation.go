@@ -22,7 +22,7 @@ const (
 // To 2.x the public namespace of documents is the blank one: what is written as "public" over gRPC is seen by nobody else,
 // least of all in its console. 3.x knows it by name.
 type generation struct {
-	asking sync.Mutex // held while the server is asked
+	asking turn // held while the server is asked
 
 	mu    sync.Mutex
 	known bool
@@ -47,8 +47,12 @@ func (c *Client) old(ctx context.Context) bool {
 // learnGeneration asks the server, as it may be another one after each connect.
 func (c *Client) learnGeneration(ctx context.Context) bool {
 	g := &c.generation
-	g.asking.Lock()
-	defer g.asking.Unlock()
+	if !g.asking.take(ctx) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return g.old
+	}
+	defer g.asking.release()
 	old, version, err := c.askGeneration(ctx)
 	g.mu.Lock()
 	defer g.mu.Unlock()

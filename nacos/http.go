@@ -21,6 +21,8 @@ const (
 	maxAnswer   = 256 << 20
 )
 
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
 // httpAPI sends requests to whichever member of the cluster answers, staying with it while it does.
 type httpAPI struct {
 	client  *http.Client
@@ -29,10 +31,13 @@ type httpAPI struct {
 	current atomic.Uint32
 }
 
-func newHTTPAPI(servers []server, tlsConfig *tls.Config) *httpAPI {
+func newHTTPAPI(servers []server, tlsConfig *tls.Config, dial dialFunc) *httpAPI {
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 10 * time.Second}).DialContext
+	}
 	// No Proxy: what a shell's HTTP_PROXY points at must never see the traffic with Nacos, tokens included.
 	transport := &http.Transport{
-		DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: 10 * time.Second}).DialContext,
+		DialContext:           dial,
 		TLSClientConfig:       tlsConfig,
 		TLSHandshakeTimeout:   5 * time.Second,
 		ResponseHeaderTimeout: httpTimeout,
@@ -54,12 +59,16 @@ func newHTTPAPI(servers []server, tlsConfig *tls.Config) *httpAPI {
 
 func (a *httpAPI) close() { a.client.CloseIdleConnections() }
 
+// anew has the next requests go over new connections: those that are idle may have died meanwhile.
+func (a *httpAPI) anew() { a.client.CloseIdleConnections() }
+
 // request is what is asked of the HTTP API.
 type request struct {
 	method, path string
 	query, form  url.Values
 	header       http.Header
 	timeout      time.Duration // of one attempt; 0: httpTimeout
+	silence      time.Duration // without a byte, after which an attempt ends with errSilent; 0: none
 	group        string        // what the signature of an access key covers
 }
 
@@ -115,6 +124,15 @@ func (a *httpAPI) once(ctx context.Context, s server, r request) ([]byte, error)
 		ctx, cancel = context.WithTimeout(ctx, r.timeout)
 		defer cancel()
 	}
+	heard := func() {}
+	if r.silence > 0 {
+		var cancel context.CancelCauseFunc
+		ctx, cancel = context.WithCancelCause(ctx)
+		defer cancel(nil)
+		timer := time.AfterFunc(r.silence, func() { cancel(fmt.Errorf("%w for %s", errSilent, r.silence)) })
+		defer timer.Stop()
+		heard = func() { timer.Reset(r.silence) }
+	}
 	u := url.URL{Scheme: a.scheme, Host: s.http(), Path: r.path, RawQuery: r.query.Encode()}
 	var body io.Reader
 	if r.form != nil {
@@ -137,17 +155,41 @@ func (a *httpAPI) once(ctx context.Context, s server, r request) ([]byte, error)
 		if errors.As(err, &ue) {
 			err = ue.Err
 		}
+		if cause := context.Cause(ctx); errors.Is(cause, errSilent) {
+			err = cause
+		}
 		return nil, fmt.Errorf("%s: %w", s.http(), err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	heard()
+	data, err := io.ReadAll(io.LimitReader(&heardReader{resp.Body, heard}, maxAnswer))
 	if err != nil {
+		if cause := context.Cause(ctx); errors.Is(cause, errSilent) {
+			err = cause
+		}
 		return nil, fmt.Errorf("%s: read answer: %w", s.http(), err)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return nil, &statusError{resp.StatusCode, answerText(data)}
 	}
 	return data, nil
+}
+
+// errSilent says that a request was given up as nothing came.
+var errSilent = errors.New("no answer")
+
+// heardReader calls heard for whatever it reads.
+type heardReader struct {
+	io.Reader
+	heard func()
+}
+
+func (r *heardReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if n > 0 {
+		r.heard()
+	}
+	return n, err
 }
 
 // answerText picks what a person can use from the body of an error: Nacos says it in several places.

@@ -34,6 +34,8 @@ type link struct {
 	namespace string
 	handle    func(*conn)                        // registers what the server may push
 	changed   func(up bool, a string, err error) // called by one goroutine, in order
+	prove     func(*conn)                        // proves that pushes arrive, until the connection is lost; may be nil
+	arrived   func()                             // called for each push; may be nil
 
 	cancel context.CancelFunc
 	ctx    context.Context
@@ -134,6 +136,46 @@ func (l *link) run() {
 // jitter spreads what many replicas would otherwise do at the same moment: 0.5 to 1.5 times d.
 func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 
+// turn is a mutex that waiting for can be given up. Make one with make(turn, 1).
+type turn chan struct{}
+
+// take reports whether the turn is the caller's; it is not once ctx has ended.
+func (t turn) take(ctx context.Context) bool {
+	select {
+	case t <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (t turn) release() { <-t }
+
+// event is something that others wait for, again and again.
+type event struct {
+	mu   sync.Mutex
+	next chan struct{}
+}
+
+// wait returns what is closed when the event happens next.
+func (e *event) wait() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.next == nil {
+		e.next = make(chan struct{})
+	}
+	return e.next
+}
+
+func (e *event) happen() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.next != nil {
+		close(e.next)
+		e.next = nil
+	}
+}
+
 func sleep(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -145,8 +187,12 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // attend returns when the connection is no longer of use, with the reason.
 func (l *link) attend(c *conn) error {
+	if l.prove != nil {
+		l.c.background(func() { l.prove(c) })
+	}
 	ticker := time.NewTicker(attendEvery)
 	defer ticker.Stop()
+	var answers answering
 	for {
 		select {
 		case <-l.ctx.Done():
@@ -155,12 +201,14 @@ func (l *link) attend(c *conn) error {
 			return c.why
 		case <-ticker.C:
 		}
-		if time.Since(time.Unix(0, c.used.Load())) < aliveEvery {
+		if c.idle() < aliveEvery {
 			continue
 		}
+		began := time.Now()
 		if _, err := c.request(l.ctx, rpc_request.NewHealthCheckRequest(), aliveTimeout); err != nil {
 			return fmt.Errorf("server no longer answers: %w", err)
 		}
+		answers.took(time.Since(began), l.c.recovered)
 	}
 }
 
@@ -188,11 +236,12 @@ func (l *link) dial(s server) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := newConn(s.grpc(), config)
+	c, err := newConn(s.grpc(), config, l.c.cfg.Dial)
 	if err != nil {
 		return nil, err
 	}
 	l.handle(c)
+	c.arrived = l.arrived
 	ctx, cancel := context.WithTimeout(l.ctx, startTimeout)
 	defer cancel()
 	if err := c.start(ctx, l.module, l.namespace); err != nil {

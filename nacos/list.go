@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 )
 
 // pageSize asks for everything in one page. Nacos pages without an order, so that under edits documents fall
@@ -19,7 +20,7 @@ func (c *Client) List(ctx context.Context, group string) ([]Entry, error) {
 	if err := (Key{Group: group, DataID: "x"}).check(); err != nil {
 		return nil, fmt.Errorf("list %s: %w", group, err)
 	}
-	entries, complete, err := c.list(ctx, group, "")
+	entries, complete, err := c.list(ctx, group, "", 0)
 	switch {
 	case errors.Is(err, ErrForbidden):
 		return nil, fmt.Errorf("list %s: %w: %s", group, err, c.listPermission(group))
@@ -31,21 +32,22 @@ func (c *Client) List(ctx context.Context, group string) ([]Entry, error) {
 	return entries, nil
 }
 
-// list also tells whether nothing was left out. With a data id it lists that document alone, if there is one.
-func (c *Client) list(ctx context.Context, group, dataID string) (entries []Entry, complete bool, err error) {
+// list also tells whether nothing was left out. With a data id it lists that document alone, if there is one. It gives up
+// after a silence, 0 for none but the API's own limits.
+func (c *Client) list(ctx context.Context, group, dataID string, silence time.Duration) (entries []Entry, complete bool, err error) {
 	if c.old(ctx) {
-		if entries, complete, err = c.listV1(ctx, group, dataID); !missing(err) {
+		if entries, complete, err = c.listV1(ctx, group, dataID, silence); !missing(err) {
 			return entries, complete, err
 		}
 	}
 	search, pattern := searchFor(dataID)
 	// configTags must stay out: a blank one joins another table.
-	body, err := c.admin(ctx, request{method: http.MethodGet, path: "/nacos/v3/admin/cs/config/list", group: group, query: url.Values{
+	body, err := c.admin(ctx, request{method: http.MethodGet, path: "/nacos/v3/admin/cs/config/list", group: group, silence: silence, query: url.Values{
 		"search": {search}, "groupName": {group}, "dataId": {pattern}, "namespaceId": {c.cfg.Namespace},
 		"pageNo": {"1"}, "pageSize": {strconv.Itoa(pageSize)},
 	}})
 	if missing(err) {
-		return c.listV1(ctx, group, dataID)
+		return c.listV1(ctx, group, dataID, silence)
 	}
 	if err != nil {
 		return nil, false, err
@@ -65,13 +67,13 @@ func (c *Client) list(ctx context.Context, group, dataID string) (entries []Entr
 }
 
 // listV1 is the API of 2.x, which 3.x answers with 410. There the public namespace is the blank one.
-func (c *Client) listV1(ctx context.Context, group, dataID string) ([]Entry, bool, error) {
+func (c *Client) listV1(ctx context.Context, group, dataID string, silence time.Duration) ([]Entry, bool, error) {
 	tenant := c.cfg.Namespace
 	if tenant == PublicNamespace {
 		tenant = ""
 	}
 	search, pattern := searchFor(dataID)
-	body, err := c.admin(ctx, request{method: http.MethodGet, path: "/nacos/v1/cs/configs", group: group, query: url.Values{
+	body, err := c.admin(ctx, request{method: http.MethodGet, path: "/nacos/v1/cs/configs", group: group, silence: silence, query: url.Values{
 		"search": {search}, "group": {group}, "dataId": {pattern}, "tenant": {tenant},
 		"pageNo": {"1"}, "pageSize": {strconv.Itoa(pageSize)},
 	}})

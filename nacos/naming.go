@@ -32,7 +32,8 @@ type naming struct {
 	namespace string
 	link      *link
 	wg        sync.WaitGroup
-	wake      chan struct{} // capacity 1: something to send or to deliver
+	wake      chan struct{} // capacity 1: something to send
+	news      chan struct{} // capacity 1: something to deliver
 
 	mu         sync.Mutex
 	subs       map[ServiceRef]*subscription
@@ -94,7 +95,7 @@ func (c *Client) naming(namespace string) (*naming, error) {
 		return n, nil
 	}
 	n := &naming{
-		c: c, namespace: namespace, wake: make(chan struct{}, 1),
+		c: c, namespace: namespace, wake: make(chan struct{}, 1), news: make(chan struct{}, 1),
 		subs: make(map[ServiceRef]*subscription),
 		regs: make(map[ServiceRef]*registration),
 	}
@@ -106,7 +107,8 @@ func (c *Client) naming(namespace string) (*naming, error) {
 		}
 	}
 	n.link.start()
-	n.wg.Go(n.run)
+	n.wg.Go(func() { n.run(n.wake, n.send) })
+	n.wg.Go(func() { n.run(n.news, n.tell) }) // by itself: an answer that does not come holds up no push
 	c.namings[namespace] = n
 	return n, nil
 }
@@ -154,6 +156,7 @@ func (c *Client) Subscribe(ref ServiceRef, onChange func([]Instance)) (func(), e
 	s.dirty = s.known
 	n.mu.Unlock()
 	poke(n.wake)
+	poke(n.news)
 	var once sync.Once
 	return func() {
 		once.Do(func() {
@@ -196,23 +199,32 @@ func (n *naming) update(s *subscription, info sdkmodel.Service) {
 			Enabled: h.Enable, Metadata: h.Metadata})
 	}
 	s.dirty = true
-	poke(n.wake)
+	poke(n.news)
 }
 
-// run sends subscriptions and registrations and calls listeners back.
-func (n *naming) run() {
+// run does something when woken, and now and then.
+func (n *naming) run(wake <-chan struct{}, do func()) {
 	ticker := time.NewTicker(200 * time.Millisecond)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-n.c.ctx.Done():
 			return
-		case <-n.wake:
+		case <-wake:
 		case <-ticker.C:
 		}
-		n.send()
-		n.tell()
+		do()
 	}
+}
+
+// askAnew repeats all subscriptions: a push may have been lost.
+func (n *naming) askAnew() {
+	n.mu.Lock()
+	for _, s := range n.subs {
+		s.sent = false
+	}
+	n.mu.Unlock()
+	poke(n.wake)
 }
 
 // send brings the current connection up to date.

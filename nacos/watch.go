@@ -18,7 +18,8 @@ const (
 	relistenShare = 0.05 // of the time may go into that
 	listenChunk   = 3000 // documents per listen request: 10 MB is the limit, 150 bytes each are usual
 	forbiddenWait = 2 * time.Second
-	maxReasks     = 5
+	maxReasks     = 6
+	mostReask     = time.Second
 )
 
 // Why a document is to be queried. Only some reasons make "not found" mean "deleted": see answered.
@@ -62,7 +63,12 @@ type watch struct {
 	synced     bool
 	generation uint64 // of the connection that the listening belongs to
 	unlisten   []Key
+	relisten   bool // listen to everything anew
 	closed     bool
+
+	listing      context.CancelFunc // ends the list under way; nil if there is none
+	listingSince time.Time
+	listAnew     bool // the list under way is to be repeated
 }
 
 // followed is what is known of one document.
@@ -233,14 +239,25 @@ func (w *watch) Close() {
 	}
 }
 
-// connected is told of every new connection.
-func (w *watch) connected() {
-	poke(w.listenNow)
+// askAnew lists and listens to everything once more: there is a new connection, or what was refused or slow no longer is.
+func (w *watch) askAnew() {
 	w.mu.Lock()
 	for _, l := range w.lists {
 		l.next = time.Time{}
 	}
+	w.listAnew = w.listing != nil
+	if w.listing != nil && time.Since(w.listingSince) > staleList {
+		w.listing() // it may never end
+	}
+	w.relisten = true
+	now := time.Now()
+	for _, k := range w.parked {
+		if d := w.docs[k]; d != nil && !d.parkedUntil.IsZero() {
+			d.parkedUntil = now
+		}
+	}
 	w.mu.Unlock()
+	poke(w.listenNow)
 	poke(w.listNow)
 }
 

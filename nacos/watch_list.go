@@ -9,16 +9,26 @@ import (
 )
 
 const (
-	// listShare is the part of the time that listing may take: an interval is at least 1/listShare times how long the
-	// last lists of all groups took together.
-	listShare       = 0.1
+	// listShare is the part of the time that listing may take: an interval is at least 1/listShare times what the lists
+	// of all groups take together.
+	listShare = 0.1
+	// What a list takes is told from its rows, which is the server's work whatever the way to it is like just now. Where
+	// it took longer than that, the next one is put off too, but by mostPutOff only: it may be quick again by then.
+	rowCost         = 20 * time.Microsecond
 	maxListInterval = time.Minute
+	mostPutOff      = 5 * time.Second
 	// confirmAfter is when a list is taken again that lacked a document for the first time.
 	confirmAfter = time.Second
-	awayWait     = 500 * time.Millisecond
+	// listSoon is when a list is taken to tell whether a document that was not found is gone.
+	listSoon = 100 * time.Millisecond
+	awayWait = 500 * time.Millisecond
 
-	minListTimeout = 3 * time.Second
-	maxListTimeout = time.Minute
+	// A list is given up after a silence, not after a time: a large one over a slow link is on its way. The silence is
+	// doubled where nothing came, up to the longest that a server was seen to take for the first byte.
+	minListSilence = 3 * time.Second
+	maxListSilence = 15 * time.Second
+	// staleList is the age from which a list under way is given up when everything is asked for anew.
+	staleList = time.Second
 )
 
 // groupList is how the listing of one group goes.
@@ -27,8 +37,9 @@ type groupList struct {
 	usable   bool // the last attempt gave a whole list, or failed for want of a connection
 	next     time.Time
 	took     time.Duration // the last one
+	rows     int           // in it
 	interval time.Duration // the current one, grown where needed
-	timeout  time.Duration // of the next attempt
+	silence  time.Duration // after which the next attempt is given up
 }
 
 // listLoop lists each group at once when connected, then again and again.
@@ -55,18 +66,20 @@ func (w *watch) listLoop() {
 
 func (w *watch) listGroup(group string) {
 	began := time.Now()
+	ctx, cancel := context.WithCancel(w.ctx)
+	defer cancel()
 	w.mu.Lock()
 	// A server that is just starting may take a request and never answer it: that must not cost the time which a
 	// list of 100,000 documents may take.
-	timeout := max(minListTimeout, w.lists[group].timeout)
+	silence := max(minListSilence, w.lists[group].silence, time.Duration(w.lists[group].rows)*rowCost*10)
+	w.listing, w.listingSince, w.listAnew = cancel, began, false
 	w.mu.Unlock()
-	ctx, cancel := context.WithTimeout(w.ctx, timeout)
-	defer cancel()
-	entries, complete, err := w.c.list(ctx, group, "")
+	entries, complete, err := w.c.list(ctx, group, "", silence)
 	took := time.Since(began)
 	if w.ctx.Err() != nil {
 		return
 	}
+	givenUp := ctx.Err() != nil
 	switch {
 	case err == nil && complete:
 		w.c.problem("list "+group, "")
@@ -78,32 +91,41 @@ func (w *watch) listGroup(group string) {
 
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.listing = nil
 	l := w.lists[group]
 	var status *statusError
 	switch {
 	case err == nil:
-		l.took = took
+		l.took, l.rows = took, len(entries)
 		l.interval = w.listInterval()
-		l.timeout = min(5*took, maxListTimeout)
+		l.silence = 0
+		if took > minListSilence {
+			l.silence = min(2*took, maxListSilence)
+		}
+	case givenUp: // to be taken anew
+		l.interval, l.silence = 0, 0
 	case errors.Is(err, ErrForbidden):
 		l.usable = false
 		l.interval = forbiddenWait
 	case !errors.As(err, &status): // away: its HTTP port opens some seconds after gRPC answers
 		l.interval = awayWait
-		if took >= timeout {
-			l.timeout = min(2*timeout, maxListTimeout)
+		if errors.Is(err, errSilent) {
+			l.silence = min(2*silence, maxListSilence)
 		}
 	default: // busy
-		l.interval = min(max(2*l.interval, w.c.cfg.ListInterval), 8*w.c.cfg.ListInterval)
+		l.interval = min(max(2*l.interval, w.c.cfg.ListInterval), max(mostPutOff, w.c.cfg.ListInterval))
 	}
 	if err != nil {
 		w.c.log.Debug("nacos list failed", "group", group, "error", err)
 	}
 	l.again()
+	if w.listAnew {
+		l.next = time.Time{} // its rows may be of before
+	}
 	if err != nil {
 		return // tells nothing about any document
 	}
-	if !w.synced {
+	if !w.synced && !w.listAnew {
 		// What the first list showed is still to be read, and the server should have its hands free for that.
 		l.next = time.Now().Add(maxListInterval)
 	}
@@ -113,16 +135,25 @@ func (w *watch) listGroup(group string) {
 	poke(w.deliverNow)
 }
 
-// again has the group listed one interval from now, more or less.
-func (l *groupList) again() { l.next = time.Now().Add(l.interval*9/10 + rand.N(l.interval/5)) }
+// again has the group listed within an interval from now.
+func (l *groupList) again() { l.next = time.Now().Add(l.interval - rand.N(l.interval/5+1)) }
+
+// listWithin has a group listed that soon, if it is not anyway. The caller holds mu.
+func (w *watch) listWithin(group string, d time.Duration) {
+	if soon := time.Now().Add(d); soon.Before(w.lists[group].next) {
+		w.lists[group].next = soon
+	}
+}
 
 // listInterval is the pause between two lists of a group; the caller holds mu.
 func (w *watch) listInterval() time.Duration {
-	var all time.Duration
+	var all, work time.Duration
 	for _, l := range w.lists {
 		all += l.took
+		work += time.Duration(l.rows) * rowCost
 	}
-	return min(max(w.c.cfg.ListInterval, time.Duration(float64(all)/listShare)), maxListInterval)
+	share := func(d time.Duration) time.Duration { return time.Duration(float64(d) / listShare) }
+	return max(w.c.cfg.ListInterval, min(share(work), maxListInterval), min(share(all), mostPutOff))
 }
 
 // compare marks what a list shows to be new, changed or missing; the caller holds mu.
@@ -157,8 +188,8 @@ func (w *watch) compare(group string, entries []Entry, complete bool, began time
 		}
 		if d.misses++; d.misses >= 2 {
 			w.mark(d, becauseMissing)
-		} else if soon := time.Now().Add(confirmAfter); soon.Before(w.lists[group].next) {
-			w.lists[group].next = soon
+		} else {
+			w.listWithin(group, confirmAfter)
 		}
 	}
 }

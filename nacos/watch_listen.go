@@ -29,7 +29,9 @@ func (c *Client) configHandlers(cn *conn) {
 	}, func(req rpc_request.IRequest) rpc_response.IResponse {
 		if n, ok := req.(*fuzzySyncRequest); ok {
 			for _, x := range n.Contexts {
-				c.hint(x.GroupKey, x.ChangedType)
+				if !c.probed(x.GroupKey) {
+					c.hint(x.GroupKey, x.ChangedType)
+				}
 			}
 		}
 		return answered("ConfigFuzzyWatchSyncResponse")
@@ -92,6 +94,10 @@ func (w *watch) listenLoop() {
 		}
 		now := time.Now()
 		w.mu.Lock()
+		if w.relisten {
+			w.relisten = false
+			again = repetition{}
+		}
 		if w.generation != cn.generation {
 			w.generation = cn.generation
 			w.unheard = w.unheard[:0]
@@ -101,7 +107,7 @@ func (w *watch) listenLoop() {
 			}
 			w.unlisten = nil // a new connection listens to nothing
 			again.begin(now)
-			w.wg.Go(w.fuzzy)
+			w.wg.Go(func() { w.fuzzy(cn) })
 		}
 		all, unlisted := again.due(now, w.c.cfg.ListInterval)
 		due := w.due(all, unlisted)
@@ -132,9 +138,9 @@ func (r *repetition) due(now time.Time, interval time.Duration) (all, unlisted b
 	return all, unlisted
 }
 
-// took leaves the server time for others.
+// took leaves the server time for others, but not more than if it had been quick: it may be so by then.
 func (r *repetition) took(d time.Duration) {
-	r.notBefore = time.Now().Add(time.Duration(float64(d) / relistenShare))
+	r.notBefore = time.Now().Add(min(time.Duration(float64(d)/relistenShare), mostPutOff))
 }
 
 // due gives the documents to listen to, by group: those that are not listened to yet and, again, all or those that no
@@ -178,8 +184,10 @@ func (w *watch) listen(due map[string][]*followed) {
 }
 
 func (w *watch) listenTo(group string, docs []*followed) {
-	w.c.listening.Lock()
-	defer w.c.listening.Unlock()
+	if !w.c.listening.take(w.ctx) {
+		return
+	}
+	defer w.c.listening.release()
 	contexts := make([]sdkmodel.ConfigListenContext, len(docs))
 	w.mu.Lock()
 	generation := w.generation
@@ -272,8 +280,10 @@ func (w *watch) dropListening() {
 // stopListening ends the pushes for documents, but for those that another watch follows. It is a courtesy to the
 // server: pushes that nobody wants are dropped anyway.
 func (c *Client) stopListening(keys []Key) {
-	c.listening.Lock()
-	defer c.listening.Unlock()
+	if !c.listening.take(c.ctx) {
+		return
+	}
+	defer c.listening.release()
 	c.mu.Lock()
 	watches := slices.Collect(maps.Keys(c.watches))
 	c.mu.Unlock()
@@ -299,27 +309,59 @@ func (w *watch) follows(k Key) bool {
 	return w.docs[k] != nil
 }
 
-// fuzzy asks the server to say when a document comes to exist in one of the groups. It is a hint that saves the
-// wait for the next list, never needed: 2.x knows nothing of it, 3.x has 20 patterns for all its clients together
-// and says nothing of groups over 500 documents.
-func (w *watch) fuzzy() {
-	if !w.c.knowsFuzzy(w.ctx) {
-		return
-	}
-	for _, group := range w.cfg.Groups {
-		resp, err := w.c.call(w.ctx, group, func() rpc_request.IRequest {
-			return &fuzzyWatchRequest{
-				Request:           &rpc_request.Request{Headers: make(map[string]string)},
-				GroupKeyPattern:   w.c.cfg.Namespace + ">>" + group + ">>*",
-				ReceivedGroupKeys: []string{}, WatchType: "WATCH", Initializing: true, Module: "config",
-			}
-		})
-		if err != nil {
-			w.c.fuzzyFailed(err)
+// fuzzy asks the server to say when a document comes to exist in one of the groups, until it was asked for all of them on
+// this connection: a refusal may end, be it one of the login that the connection began with. It is a hint that saves the
+// wait for the next list, never needed: 2.x knows nothing of it, 3.x has 20 patterns for all its clients together and says
+// nothing of groups over 500 documents.
+func (w *watch) fuzzy(cn *conn) {
+	groups := slices.Clone(w.cfg.Groups)
+	for wait := fuzzyAgain; ; {
+		if !w.c.knowsFuzzy(w.ctx) {
 			return
 		}
-		if !resp.IsSuccess() {
-			w.c.log.Debug("nacos refuses a fuzzy watch", "group", group, "code", resp.GetErrorCode(), "message", resp.GetMessage())
+		groups = slices.DeleteFunc(groups, func(group string) bool { return w.fuzzyGroup(group) })
+		if len(groups) == 0 {
+			return
+		}
+		select {
+		case <-w.ctx.Done():
+			return
+		case <-cn.lost:
+			return
+		case <-w.c.loggedIn.wait():
+			wait = fuzzyAgain
+		case <-time.After(jitter(wait)):
+			wait = min(2*wait, fuzzyMost)
 		}
 	}
+}
+
+// How long after a refusal a fuzzy watch is asked for again: doubled from the first to the last.
+const (
+	fuzzyAgain = 2 * time.Second
+	fuzzyMost  = 30 * time.Second
+)
+
+// fuzzyGroup asks for one group and reports whether the server took it.
+func (w *watch) fuzzyGroup(group string) bool {
+	resp, err := w.c.fuzzyWatch(w.ctx, group, w.c.cfg.Namespace+">>"+group+">>*", []string{}, true)
+	if err != nil {
+		w.c.fuzzyFailed(err)
+		return false
+	}
+	if !resp.IsSuccess() {
+		w.c.log.Debug("nacos refuses a fuzzy watch", "group", group, "code", resp.GetErrorCode(), "message", resp.GetMessage())
+	}
+	return resp.IsSuccess() || resp.GetErrorCode() == codeManyMatches
+}
+
+// fuzzyWatch asks for the push of what comes to match a pattern, and of how what matches it now differs from received.
+// Never send a malformed pattern: the server's loop over all of them throws.
+func (c *Client) fuzzyWatch(ctx context.Context, group, pattern string, received []string, initializing bool) (rpc_response.IResponse, error) {
+	return c.call(ctx, group, func() rpc_request.IRequest {
+		return &fuzzyWatchRequest{
+			Request:         &rpc_request.Request{Headers: make(map[string]string)},
+			GroupKeyPattern: pattern, ReceivedGroupKeys: received, WatchType: "WATCH", Initializing: initializing, Module: "config",
+		}
+	})
 }

@@ -135,8 +135,7 @@ func (w *watch) present(d *followed, began time.Time, doc Document) {
 	w.resolve(d)
 	// A query is answered from a copy that lags behind the database, which lists read.
 	if d.listMD5 != "" && d.listMD5 != doc.MD5 && d.reasks < maxReasks && !d.dirty {
-		d.reasks++
-		w.park(d, 100*time.Millisecond<<d.reasks)
+		w.askAgain(d)
 		return
 	}
 	d.listMD5, d.reasks = "", 0
@@ -151,22 +150,17 @@ func (w *watch) absent(d *followed, why reason) {
 		d.notFirst = time.Now()
 	}
 	listed := w.groups[d.key.Group] && w.lists[d.key.Group].usable
+	gone := d.exists && (why&(becausePushed|becauseMissing) != 0 ||
+		!listed && d.notFound > 1 && time.Since(d.notFirst) >= w.c.cfg.ListInterval)
 	switch {
-	case !d.exists:
-		if d.listMD5 != "" && d.reasks < maxReasks { // a list has it, the copy not yet
-			d.reasks++
-			w.park(d, 100*time.Millisecond<<d.reasks)
-			return
+	case d.listMD5 != "" && d.reasks < maxReasks && !gone: // a list has it, the copy not yet
+		w.askAgain(d)
+	case !d.exists || gone:
+		if gone {
+			d.exists, d.md5, d.misses, d.notFound = false, "", 0, 0
+			w.emit(Change{Key: d.key, Deleted: true})
 		}
 		d.listMD5, d.reasks = "", 0
-		w.resolve(d)
-		if !d.wanted && !d.dirty {
-			w.forget(d)
-		}
-	case why&(becausePushed|becauseMissing) != 0,
-		!listed && d.notFound > 1 && time.Since(d.notFirst) >= w.c.cfg.ListInterval:
-		d.exists, d.md5, d.misses, d.notFound, d.listMD5 = false, "", 0, 0, ""
-		w.emit(Change{Key: d.key, Deleted: true})
 		w.resolve(d)
 		if !d.wanted && !d.dirty {
 			w.forget(d)
@@ -174,9 +168,15 @@ func (w *watch) absent(d *followed, why reason) {
 	case !listed:
 		w.park(d, w.c.cfg.ListInterval)
 	default:
-		w.lists[d.key.Group].next = time.Time{}
-		poke(w.listNow)
+		d.listMD5, d.reasks = "", 0
+		w.listWithin(d.key.Group, listSoon)
 	}
+}
+
+// askAgain queries a document anew whose copy lags behind what a list showed. The caller holds mu.
+func (w *watch) askAgain(d *followed) {
+	d.reasks++
+	w.park(d, min(100*time.Millisecond<<d.reasks, mostReask))
 }
 
 // park leaves a dirty document for later; the caller holds mu.

@@ -19,8 +19,12 @@ type Source struct {
 	Stale      bool       `json:"stale"`
 	StaleSince *time.Time `json:"staleSince,omitempty"`
 	LastChange *time.Time `json:"lastChange,omitempty"`
-	Server     string     `json:"server,omitempty"`
-	Problems   []string   `json:"problems,omitempty"`
+	// PushProof is when something that the source pushed last arrived, PushAge how many seconds ago. They are missing where
+	// the source cannot be asked for a proof.
+	PushProof *time.Time `json:"pushProof,omitempty"`
+	PushAge   *float64   `json:"pushAgeSeconds,omitempty"`
+	Server    string     `json:"server,omitempty"`
+	Problems  []string   `json:"problems,omitempty"`
 }
 
 // Replica tells replicas apart.

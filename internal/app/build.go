@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -114,6 +115,13 @@ func (a *App) gauges() {
 	gauge("nmp_services_compiled", "Services compiled now.", func() float64 { return float64(a.catalog.CompiledCount()) })
 	gauge("nmp_validations_pending", "Definitions that wait for their validation.", func() float64 { return float64(a.catalog.Pending()) })
 	gauge("nmp_source_connected", "1 while the source answers.", func() float64 { return asFloat(a.feeds.status().Connected) })
+	gauge("nmp_source_push_age_seconds", "Time since something that the source pushed last arrived; NaN where it cannot be asked for a proof.", func() float64 {
+		proof := a.feeds.status().PushProof
+		if proof.IsZero() {
+			return math.NaN()
+		}
+		return time.Since(proof).Seconds()
+	})
 	gauge("nmp_index_serial", "Number of the configuration in force; grows with each change.", func() float64 { return float64(a.catalog.Index().Serial()) })
 	gauge("nmp_store_failing", "1 while the last-known-good store cannot be written.", func() float64 {
 		return asFloat(a.store != nil && a.store.Status().Failing != "")

@@ -170,6 +170,9 @@ func (f *feeds) status() nacos.Status {
 	}
 	other := f.access.Status()
 	s.Problems = append(append([]string(nil), s.Problems...), other.Problems...)
+	if other.PushProof.Before(s.PushProof) { // the older one, or none
+		s.PushProof = other.PushProof
+	}
 	if !other.Connected {
 		s.Connected, s.Since, s.LastContact = false, other.Since, other.LastContact
 	}

@@ -195,6 +195,10 @@ func (a *App) Status() admin.Status {
 		t := time.Unix(0, last).UTC()
 		s.Source.LastChange = &t
 	}
+	if proof := source.PushProof; !proof.IsZero() {
+		age, at := time.Since(proof).Seconds(), proof.UTC()
+		s.Source.PushProof, s.Source.PushAge = &at, &age
+	}
 	if a.store != nil {
 		s.Store = a.store.Status()
 	}

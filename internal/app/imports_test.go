@@ -74,7 +74,7 @@ func packages(t *testing.T) []pkg {
 func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
 	for _, p := range packages(t) {
 		name := strings.TrimPrefix(p.ImportPath, module)
-		if strings.HasPrefix(name, "examples/") || strings.HasSuffix(name, "test") || name == "internal/faultproxy" || strings.HasPrefix(name, "scripts/") {
+		if strings.HasPrefix(name, "examples/") || strings.HasSuffix(name, "test") || name == "internal/faultproxy" || name == "internal/fakenacos" || strings.HasPrefix(name, "scripts/") {
 			continue
 		}
 		may, listed := allowed[name]
