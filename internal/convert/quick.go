@@ -31,7 +31,8 @@ const (
 )
 
 // annotations are keywords that say nothing of what is valid.
-var annotations = map[string]bool{"title": true, "description": true, "default": true, "examples": true, "deprecated": true, "readOnly": true, "writeOnly": true, "$comment": true}
+var annotations = map[string]bool{"title": true, "description": true, "default": true, "examples": true, "deprecated": true, "readOnly": true, "writeOnly": true, "$comment": true,
+	"format": true, "contentEncoding": true, "contentMediaType": true} // of 2020-12; $schema, which may name another draft, is left to the library
 
 // newQuickCheck gives nil for schemas that need the library.
 func newQuickCheck(raw []byte, index map[string]int) *quickCheck {

@@ -121,7 +121,7 @@ func (t *Tool) ResultIn(w *Work, c Call, status int, h http.Header, body []byte)
 		}
 		return t.templated(w, hide, c, data, text)
 	case t.response.body != nil:
-		return t.templated(w, hide, c, template.Object(), nil)
+		return t.templated(w, hide, c, template.Value{}, nil) // nothing, of which {{.}} prints nothing
 	case t.response.literal != nil:
 		return t.finish(w, []byte(*t.response.literal), text)
 	case !ok:
