@@ -110,7 +110,7 @@ var calls = []struct {
 	{"renamed argument", "library.yaml", "listBooks", `{"sort_by":"year"}`, "GET /books?sort[by]=year\nAuthorization: Bearer secret-token\n"},
 	{"header and cookie", "library.yaml", "listBooks", `{"X-Trace":"t1","session":"a;b"}`, "GET /books\nAuthorization: Bearer secret-token\nCookie: session=a%3Bb\nX-Trace: t1\n"},
 	{"JSON body of properties", "library.yaml", "addBook", `{"title":"T","isbn":"1-2","price":1.50}`, "POST /books\nAuthorization: Bearer secret-token\nContent-Type: application/json; charset=utf-8\n\n" + `{"title":"T","isbn":"1-2","price":1.50}`},
-	{"path escaped", "library.yaml", "get_books_by_isbn", `{"isbn":"a/../b?c"}`, "GET /books/a%2F..%2Fb%3Fc\n"},
+	{"path escaped", "library.yaml", "get_books_by_isbn", `{"isbn":"a/b?c"}`, "GET /books/a%2Fb%3Fc\n"},
 	{"body that is a choice", "library.yaml", "books_replace", `{"isbn":"1","body":{"copyOf":"2"}}`, "PUT /books/1\nAuthorization: Bearer secret-token\nContent-Type: application/json\n\n" + `{"copyOf":"2"}`},
 	{"path whose slashes stay", "library.yaml", "chapter", `{"isbn":"1/2","path":"a/b c"}`, "GET /books/1%2F2/chapters/a/b%20c\nAuthorization: Bearer secret-token\n"},
 	{"list in a path, matrix", "library.yaml", "shelves", `{"ids":[3,4],"kind":"new"}`, "GET /shelves/3%2C4/books;kind=new\nAuthorization: Bearer secret-token\n"},
