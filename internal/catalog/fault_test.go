@@ -134,7 +134,7 @@ func (w *world) whole() string {
 	if err != nil {
 		w.t.Fatalf("what is served cannot be assembled: %v", err)
 	}
-	return strings.Join(append([]string{s.Description, def.Backend.Path}, s.Latest.Tools()...), " ")
+	return strings.Join(append([]string{s.Latest.Description(), def.Backend.Path}, s.Latest.Tools()...), " ")
 }
 
 // TestFaultInSpecTakesNoServiceDown: whatever is wrong with a spec that was edited in place, the three documents that were

@@ -48,7 +48,7 @@ func TestA09_EditsInPlaceNeverMix(t *testing.T) {
 					if got := w.served("s"); got != "new at new" {
 						t.Errorf("after the last write: %s", got)
 					}
-					if got := w.Index().Service("s").Description; got != "new" {
+					if got := w.Index().Service("s").Latest.Description(); got != "new" {
 						t.Errorf("described as %q", got)
 					}
 				})

@@ -130,16 +130,15 @@ func (d *Document) Rejected() []byte { return d.rejected.open() }
 
 // Service is a name under which clients find tools, with all that is decided before a call: access and versions.
 type Service struct {
-	Name        string
-	Kind        registry.Kind
-	Protocol    string
-	Description string
-	NotServed   string // why it is not, empty if it is
-	Behind      string // why it is served as it was before its newest documents, empty if it is not
-	Deprecated  bool
-	Access      *access.Table
-	Latest      *Variant            // nil if NotServed
-	Others      map[string]*Variant // by version: those that the grants document lists
+	Name       string
+	Kind       registry.Kind
+	Protocol   string
+	NotServed  string // why it is not, empty if it is
+	Behind     string // why it is served as it was before its newest documents, empty if it is not
+	Deprecated bool
+	Access     *access.Table
+	Latest     *Variant            // nil if NotServed
+	Others     map[string]*Variant // by version: those that the grants document lists
 
 	manifest *Document
 	resting  []*Variant // while it is switched off: what was served before, the latest first
@@ -176,6 +175,28 @@ func (v *Variant) Tools() []string {
 		}
 	}
 	return nil
+}
+
+// Title returns what the version's document calls itself, if not by the service's name.
+func (v *Variant) Title() string {
+	if v.own != nil {
+		return v.own.value.(*summary).title
+	}
+	return ""
+}
+
+// Description returns what the version's documents say it is for.
+func (v *Variant) Description() string {
+	if v.own != nil {
+		return v.own.value.(*summary).description
+	}
+	if spec, ok := v.spec.value.(*registry.Spec); ok && spec.Description != "" {
+		return spec.Description
+	}
+	if m, ok := v.manifest.value.(*registry.Manifest); ok {
+		return m.Description
+	}
+	return ""
 }
 
 // sameDocuments tells whether v is made of the same documents as o, so that o can stay in its place.

@@ -19,6 +19,7 @@ type summary struct {
 	name        string
 	kind        registry.Kind
 	protocol    string
+	title       string
 	description string
 	deprecated  bool
 	tools       names
@@ -195,7 +196,7 @@ func summarize(def *registry.Definition) *summary {
 		tools = slices.Sorted(maps.Keys(def.AllowTools)) // the backend knows which of them there are
 	}
 	return &summary{
-		name: def.Name, kind: def.Kind, protocol: def.Protocol, description: def.Description, deprecated: def.Deprecated, tools: namesOf(tools),
+		name: def.Name, kind: def.Kind, protocol: def.Protocol, title: def.Title, description: def.Description, deprecated: def.Deprecated, tools: namesOf(tools),
 		schemes: schemesOf(def.SecuritySchemes),
 	}
 }

@@ -61,19 +61,20 @@ func CountRejected(all []DocumentStatus) RejectedCount {
 
 // ServiceStatus is what /status says of one service.
 type ServiceStatus struct {
-	Name       string           `json:"name"`
-	Kind       registry.Kind    `json:"kind"`
-	Version    string           `json:"version,omitempty"`
-	Versions   []string         `json:"versions,omitempty"`
-	Protocol   string           `json:"protocol"`
-	Enabled    bool             `json:"enabled"`
-	NotServed  string           `json:"notServed,omitempty"`
-	Behind     string           `json:"behind,omitempty"` // why it is served as it was before its newest documents
-	Deprecated bool             `json:"deprecated,omitempty"`
-	Auth       string           `json:"auth"`
-	Tools      []string         `json:"tools"`
-	Compiled   bool             `json:"compiled"`
-	Instances  []InstanceStatus `json:"instances,omitempty"`
+	Name        string           `json:"name"`
+	Kind        registry.Kind    `json:"kind"`
+	Description string           `json:"description,omitempty"`
+	Version     string           `json:"version,omitempty"`
+	Versions    []string         `json:"versions,omitempty"`
+	Protocol    string           `json:"protocol"`
+	Enabled     bool             `json:"enabled"`
+	NotServed   string           `json:"notServed,omitempty"`
+	Behind      string           `json:"behind,omitempty"` // why it is served as it was before its newest documents
+	Deprecated  bool             `json:"deprecated,omitempty"`
+	Auth        string           `json:"auth"`
+	Tools       []string         `json:"tools"`
+	Compiled    bool             `json:"compiled"`
+	Instances   []InstanceStatus `json:"instances,omitempty"`
 }
 
 // InstanceStatus is what /status says of one instance of a compiled service's backend.
@@ -85,9 +86,10 @@ type InstanceStatus struct {
 
 // ConsumerStatus is what /status says of one consumer. It holds neither keys nor digests.
 type ConsumerStatus struct {
-	Name    string      `json:"name"`
-	Enabled bool        `json:"enabled"`
-	Keys    []KeyStatus `json:"keys"`
+	Name        string      `json:"name"`
+	Description string      `json:"description,omitempty"`
+	Enabled     bool        `json:"enabled"`
+	Keys        []KeyStatus `json:"keys"`
 }
 
 // KeyStatus is what /status says of one key.
@@ -196,7 +198,7 @@ func (c *Catalog) serviceStatus(s *Service) ServiceStatus {
 	if s.Latest == nil {
 		return st
 	}
-	st.Version = s.Latest.Version
+	st.Version, st.Description = s.Latest.Version, s.Latest.Description()
 	st.Tools = append(st.Tools, s.Latest.Tools()...)
 	for version := range s.Others {
 		st.Versions = append(st.Versions, version)
@@ -222,7 +224,7 @@ func (c *Catalog) ConsumerStatuses(now time.Time) []ConsumerStatus {
 	x := c.Index()
 	all := make([]ConsumerStatus, 0, x.consumers.size)
 	for _, p := range x.Consumers() {
-		s := ConsumerStatus{Name: p.Name, Enabled: p.Enabled, Keys: []KeyStatus{}}
+		s := ConsumerStatus{Name: p.Name, Description: p.Description, Enabled: p.Enabled, Keys: []KeyStatus{}}
 		for i := range p.Keys {
 			k := &p.Keys[i]
 			s.Keys = append(s.Keys, KeyStatus{ID: k.ID, State: access.KeyState(p, k, now.UnixNano()).String(), Plain: k.Plain})

@@ -205,7 +205,7 @@ func (b *build) defineOwn(name string, old *Service) *Service {
 	v = b.keep(v, old)
 	s := v.own.value.(*summary)
 	return &Service{
-		Name: name, Kind: s.kind, Protocol: s.protocol, Description: s.description, Deprecated: s.deprecated, Latest: v,
+		Name: name, Kind: s.kind, Protocol: s.protocol, Deprecated: s.deprecated, Latest: v,
 	}
 }
 
@@ -280,9 +280,11 @@ func (s *Service) describe(m *registry.Manifest) {
 	if s.Latest != nil {
 		m = s.Latest.manifest.value.(*registry.Manifest)
 	}
-	s.Protocol, s.Description, s.Deprecated = m.Protocol, m.Description, m.Status == "deprecated"
+	s.Protocol, s.Deprecated = m.Protocol, m.Status == "deprecated"
 	if s.Kind = registry.KindOf(m, nil); s.Latest != nil {
 		s.Kind = s.Latest.Kind
+		spec, ok := s.Latest.spec.value.(*registry.Spec)
+		s.Deprecated = s.Deprecated || ok && spec.Status == "deprecated"
 	}
 }
 

@@ -112,6 +112,9 @@ func (p *program) servicesShow() *cobra.Command {
 
 func (p *program) sayService(v catalog.ServiceStatus) {
 	p.say("%s: %s, protocol %s", v.Name, served(v), v.Protocol)
+	if v.Description != "" {
+		p.say("  %s", v.Description)
+	}
 	if v.Version != "" {
 		p.say("  version: %s", v.Version)
 	}

@@ -133,10 +133,19 @@ func (c *call) initialize() {
 	s := session.Session{Service: c.name, Version: c.variant.Version, Consumer: c.consumerName(), Issued: c.start}
 	b := append(c.out[:0], `{"jsonrpc":"2.0","id":`...)
 	b = append(append(b, c.env.ID...), `,"result":{"protocolVersion":`...)
-	b = jsontext.AppendString(b, wire.Negotiate(string(c.env.Version)))
+	revision := wire.Negotiate(string(c.env.Version))
+	b = jsontext.AppendString(b, revision)
 	b = append(append(b, ','), c.capabilities()...)
-	b = append(b, `,"serverInfo":`...)
-	c.out = append(c.appendServerInfo(b), '}', '}')
+	b = c.appendServerInfo(append(b, `,"serverInfo":`...))
+	b = b[:len(b)-1]
+	// Older clients may take no member that their revision does not know.
+	if title := c.variant.Title(); title != "" && revision >= wire.V20250618 {
+		b = jsontext.AppendString(append(b, `,"title":`...), title)
+	}
+	if what := c.variant.Description(); what != "" && revision >= wire.V20251125 {
+		b = jsontext.AppendString(append(b, `,"description":`...), what)
+	}
+	c.out = append(b, '}', '}', '}')
 	id, err := c.g.options.Sealer.Seal(s)
 	if err != nil {
 		c.detail = err.Error()

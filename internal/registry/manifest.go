@@ -8,15 +8,14 @@ import (
 
 // Manifest is an MCP server as the Nacos registry lists it: the only entry point to its spec and tools.
 type Manifest struct {
-	ID            string // from the data id
-	Name          string
-	Protocol      string
-	FrontProtocol string // what clients were told; we serve every transport whatever it says
-	Description   string
-	Status        string   // active, deprecated, deleted; empty counts as active
-	Latest        string   // version to serve; empty where none is published
-	Versions      []string // in the manifest's order
-	Enabled       bool
+	ID          string // from the data id
+	Name        string
+	Protocol    string
+	Description string
+	Status      string   // active, deprecated, deleted; empty counts as active
+	Latest      string   // version to serve; empty where none is published
+	Versions    []string // in the manifest's order
+	Enabled     bool
 }
 
 // ParseManifest reads a document of mcp-server-versions. The Manifest is nil where it is rejected.
@@ -38,7 +37,7 @@ func ParseManifest(dataID string, content []byte) (*Manifest, []Rejection) {
 		s.warn("id", "is %q, which is not the id in the data id; the data id counts", shown(said))
 	}
 	m := &Manifest{
-		ID: id, Name: root.text("name"), Protocol: strings.ToLower(root.text("protocol")), FrontProtocol: strings.ToLower(root.text("frontProtocol")),
+		ID: id, Name: root.text("name"), Protocol: strings.ToLower(root.text("protocol")),
 		Description: root.text("description"), Status: strings.ToLower(root.text("status")), Latest: root.text("latestPublishedVersion"),
 		Enabled: s.flag(root, "enabled", "enabled", true),
 	}
@@ -68,7 +67,7 @@ func ParseManifest(dataID string, content []byte) (*Manifest, []Rejection) {
 	if Rejects(s.found) {
 		return nil, s.found
 	}
-	together(append(each(m.Versions), &m.Name, &m.Protocol, &m.FrontProtocol, &m.Description, &m.Status, &m.Latest)...)
+	together(append(each(m.Versions), &m.Name, &m.Protocol, &m.Description, &m.Status, &m.Latest)...)
 	return m, s.found
 }
 

@@ -92,6 +92,15 @@ func readSecurity(o *object, name string, known ...string) *SecurityRef {
 	return &ref
 }
 
+// idleSecurity is why a reference to the callers' own credential does nothing.
+const idleSecurity = "ignored without passthrough: true, which hands the caller's own credential on: callers present the proxy's keys"
+
+func (o *object) needsPassthrough(name string, ref *SecurityRef) {
+	if ref != nil && !ref.Passthrough {
+		o.r.warn(o.at[name], join(o.path, name), idleSecurity)
+	}
+}
+
 // defaultSecurity checks the references at service level.
 func (def *Definition) defaultSecurity(r *reader, o *object, s *server) {
 	for _, ref := range []struct {

@@ -65,7 +65,9 @@ func readServer(r *reader, o *object, def *Definition) *server {
 	if s.object == nil {
 		return s
 	}
-	s.text("name") // informational: the service is named by its data id
+	if name := s.text("name"); name != def.Name { // the service is named by its data id
+		def.Title = name
+	}
 	if d := s.text("description"); d != "" {
 		def.Description = d
 	}
@@ -93,6 +95,7 @@ func readServer(r *reader, o *object, def *Definition) *server {
 	}
 	def.SecuritySchemes = readSchemes(s.object)
 	s.downstream = readSecurity(s.object, "defaultDownstreamSecurity", "id", "passthrough")
+	s.object.needsPassthrough("defaultDownstreamSecurity", s.downstream)
 	s.upstream = readSecurity(s.object, "defaultUpstreamSecurity", "id", "credential")
 	return s
 }

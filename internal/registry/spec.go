@@ -55,6 +55,9 @@ func ParseSpec(dataID string, content []byte) (*Spec, []Rejection) {
 		}
 	}
 	spec.ToolsRef = root.text("toolsDescriptionRef")
+	if version, ok := strings.CutSuffix(dataID, specSuffix); ok && spec.ToolsRef != "" && spec.ToolsRef != version+toolsSuffix {
+		s.warn("toolsDescriptionRef", "is %q, but the tools of a version are read from %s", shown(spec.ToolsRef), version+toolsSuffix)
+	}
 	if ref := remote.object("serviceRef"); ref != nil {
 		spec.Ref = &SpecRef{Namespace: ref.text("namespaceId"), Group: ref.text("groupName"), Service: ref.text("serviceName"), TransportProtocol: strings.ToLower(ref.text("transportProtocol"))}
 	}

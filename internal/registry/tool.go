@@ -67,6 +67,7 @@ func readTool(r *reader, n *yaml.Node, def *Definition, s *server) *Tool {
 	t.Meta = o.mapping("_meta")
 	t.OutputSchema = o.mapping("outputSchema")
 	t.Security = readSecurity(o, "security", "id", "passthrough")
+	o.needsPassthrough("security", t.Security)
 	readRequest(o, t)
 	if rt := o.object("responseTemplate", "body", "prependBody", "appendBody"); rt != nil {
 		t.Response = ResponseTemplate{Body: rt.text("body"), PrependBody: rt.text("prependBody"), AppendBody: rt.text("appendBody"), BodyLine: textLine(rt.at["body"])}

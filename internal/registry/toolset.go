@@ -56,6 +56,9 @@ func ParseTools(dataID string, content []byte) (*ToolSet, []Rejection) {
 	})
 	extensions := root.object("extensions")
 	set.downstream = storedSecurity(extensions.object("server.defaultDownstreamSecurity"))
+	if set.downstream != nil && !set.downstream.Passthrough {
+		s.warn("extensions.server.defaultDownstreamSecurity", idleSecurity)
+	}
 	set.upstream = storedSecurity(extensions.object("server.defaultUpstreamSecurity"))
 	set.downstreamLine = s.lineOf(extensions, "server.defaultDownstreamSecurity")
 	set.upstreamLine = s.lineOf(extensions, "server.defaultUpstreamSecurity")
@@ -132,6 +135,9 @@ func (s *stored) readStoredTool(index int, at gjson.Result, m, allMeta members, 
 	if t.Security == nil {
 		t.Security = storedSecurity(m.object("security"))
 	}
+	if t.Security != nil && !t.Security.Passthrough {
+		in.warn("security", idleSecurity)
+	}
 	t.faults = in.found
 	return t
 }
@@ -145,7 +151,8 @@ func (s *stored) readTemplate(t *Tool, m members) {
 	if h := q["headers"]; h.Exists() && !h.IsObject() {
 		s.expect(q, "requestTemplate.", sequence, "headers")
 	}
-	s.expect(m.object("responseTemplate"), "responseTemplate.", textual, "body", "prependBody", "appendBody")
+	p := m.object("responseTemplate")
+	s.expect(p, "responseTemplate.", textual, "body", "prependBody", "appendBody")
 	headers := s.headers(q["headers"])
 	t.Request = RequestTemplate{
 		URL: q.text("url"), Method: q.text("method"), Body: s.body(q, headers), Headers: headers,
@@ -154,7 +161,6 @@ func (s *stored) readTemplate(t *Tool, m members) {
 		ArgsToFormBody: s.flag(q, "argsToFormBody", "requestTemplate.argsToFormBody", false),
 		Security:       storedSecurity(q.object("security")),
 	}
-	p := m.object("responseTemplate")
 	t.Response = ResponseTemplate{Body: p.text("body"), PrependBody: p.text("prependBody"), AppendBody: p.text("appendBody")}
 	t.ErrorResponse = m.text("errorResponseTemplate")
 	t.Security = storedSecurity(m.object("security"))

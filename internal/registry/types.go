@@ -46,6 +46,7 @@ type Definition struct {
 	Name            string
 	Kind            Kind
 	Version         string // registry services; empty for our own documents
+	Title           string `json:",omitzero"` // what a document of ours calls itself, if not Name; for people to read
 	Description     string
 	Protocol        string // as the registry says it; "http", "mcp-streamable" or "mcp-sse" for our own documents
 	Transport       Transport
