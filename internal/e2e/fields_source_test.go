@@ -36,7 +36,7 @@ func decoderFields(t *testing.T) []string {
 		stored := false // it reads documents of the Nacos registry, whose fields are not listed but asked for
 		ast.Inspect(f, func(n ast.Node) bool {
 			id, ok := n.(*ast.Ident)
-			stored = stored || ok && (id.Name == "members" || id.Name == "stored")
+			stored = stored || ok && (id.Name == "membersOf" || id.Name == "stored")
 			return true
 		})
 		for _, decl := range f.Decls {
@@ -132,7 +132,11 @@ func (d *decoders) function(fn *ast.FuncDecl, stored bool) {
 
 // known adds the names that an object may hold: arguments of call from the one at on.
 func (d *decoders) known(fn *ast.FuncDecl, call *ast.CallExpr, object string, at int) {
-	for _, arg := range call.Args[at:] {
+	args := call.Args[at:]
+	if lists, ok := args[0].(*ast.CallExpr); ok { // slices.Concat(a, b)...
+		args = lists.Args
+	}
+	for _, arg := range args {
 		if s := literal(arg); s != "" {
 			d.add(fn, object, s)
 			continue

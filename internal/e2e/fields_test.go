@@ -303,11 +303,32 @@ var fieldProbes = []fieldProbe{
 	{fields: "readTemplate errorResponseTemplate", docs: also(stored("tpl", `,"errorResponseTemplate":"@@"`), "req", `,"url":"/fail"`), a: "one", b: "two"},
 }
 
+// schemaProbes are of the keywords of JSON Schema that an argument takes: they are shown, and checked by convert.
+func schemaProbes() (all []fieldProbe) {
+	for _, k := range [][3]string{
+		{"title", "one", "two"}, {"format", "date", "uri"}, {"pattern", "a", "b"}, {"minLength", "1", "2"}, {"maxLength", "1", "2"},
+		{"contentEncoding", "base64", "base32"}, {"contentMediaType", "text/plain", "text/html"}, {"contentSchema", "{type: string}", "{type: integer}"},
+		{"minimum", "1", "2"}, {"maximum", "1", "2"}, {"exclusiveMinimum", "1", "2"}, {"exclusiveMaximum", "1", "2"}, {"multipleOf", "1", "2"},
+		{"minItems", "1", "2"}, {"maxItems", "1", "2"}, {"uniqueItems", "true", "false"}, {"prefixItems", "[{type: string}]", "[{type: integer}]"},
+		{"contains", "{type: string}", "{type: integer}"}, {"minContains", "1", "2"}, {"maxContains", "1", "2"}, {"unevaluatedItems", "true", "false"},
+		{"minProperties", "1", "2"}, {"maxProperties", "1", "2"}, {"additionalProperties", "true", "false"}, {"patternProperties", "{a: {type: string}}", "{b: {type: string}}"},
+		{"propertyNames", "{minLength: 1}", "{minLength: 2}"}, {"dependentRequired", "{a: [b]}", "{a: [c]}"}, {"dependentSchemas", "{a: {minProperties: 1}}", "{a: {minProperties: 2}}"},
+		{"unevaluatedProperties", "true", "false"}, {"const", "one", "two"}, {"allOf", "[{minLength: 1}]", "[{minLength: 2}]"}, {"anyOf", "[{minLength: 1}]", "[{minLength: 2}]"},
+		{"oneOf", "[{minLength: 1}]", "[{minLength: 2}]"}, {"not", "{minLength: 1}", "{minLength: 2}"}, {"if", "{minLength: 1}", "{minLength: 2}"},
+		{"then", "{minLength: 1}", "{minLength: 2}"}, {"else", "{minLength: 1}", "{minLength: 2}"}, {"examples", "[one]", "[two]"},
+		{"deprecated", "true", "false"}, {"readOnly", "true", "false"}, {"writeOnly", "true", "false"}, {"$comment", "one", "two"},
+	} {
+		all = append(all, fieldProbe{fields: "readArg " + k[0], docs: arg("name: a, " + k[0] + ": @@"), a: k[1], b: k[2]})
+	}
+	return all
+}
+
 // TestEveryFieldDoesSomething holds that no field is read and forgotten. It fails for a field that decoders of
 // internal/registry know and no probe shows: whoever adds one says here what it does. It was seen to fail for allowTools
 // and defaultDownstreamSecurity of services that are passed on, for a body that is a JSON object, and for descriptions,
 // server.name and frontProtocol, before they did something or were no longer read.
 func TestEveryFieldDoesSomething(t *testing.T) {
+	fieldProbes := append(fieldProbes, schemaProbes()...)
 	shown := map[string]bool{}
 	for _, p := range fieldProbes {
 		for f := range strings.SplitSeq(p.fields, ",") {
@@ -342,7 +363,7 @@ func TestEveryFieldDoesSomething(t *testing.T) {
 	w.proxy = start(t, w.source, func(c *config.Config) { c.Upstream.TLSDir = w.dir }).ready()
 	// Definitions are validated in the background, in no order: those with a fault say when all were.
 	for began := time.Now(); time.Since(began) < 60*time.Second; time.Sleep(50 * time.Millisecond) {
-		if w.status = w.proxy.status(); w.status.Pending == 0 && w.allSaid() {
+		if w.status = w.proxy.status(); w.status.Pending == 0 && w.allSaid(fieldProbes) {
 			break
 		}
 	}
@@ -371,8 +392,8 @@ func TestEveryFieldDoesSomething(t *testing.T) {
 }
 
 // allSaid reports whether operators are told all that probes want said.
-func (w *fieldWorld) allSaid() bool {
-	for i, p := range fieldProbes {
+func (w *fieldWorld) allSaid(probes []fieldProbe) bool {
+	for i, p := range probes {
 		if p.says != "" && !strings.Contains(w.faults(fmt.Sprintf("p%03db", i)), p.says) {
 			return false
 		}
