@@ -77,22 +77,19 @@ func (b *build) define(name string, old *Service) *Service {
 
 // keep gives old's variant where v is made of the same documents, so that what was compiled stays.
 func (b *build) keep(v *Variant, old *Service) *Variant {
-	if old == nil {
-		return v
-	}
-	for _, o := range old.known() {
+	known := append(old.known(), b.w.upgrading(v)...)
+	for _, o := range known {
 		if v.sameDocuments(o) {
 			return o
 		}
 	}
-	return v
-}
-
-func (b *build) goodUpstream(name string) *Document {
-	if d := b.named(registry.GroupUpstreams, name); d != nil && d.value != nil {
-		return d
+	v.base = nil
+	for _, o := range known {
+		if len(v.off)+len(o.off) > 0 && v.sameBase(o) {
+			v.base = o.root()
+		}
 	}
-	return nil
+	return v
 }
 
 // manifestOf gives the registry entry that keeps name: the one with the smallest id.
@@ -132,9 +129,6 @@ func (v *Variant) definition() (*registry.Definition, []registry.Rejection, erro
 	if v.upstream != nil {
 		def = def.WithUpstream(v.upstream.value.(*registry.Upstream))
 	}
-	if len(v.off) > 0 {
-		def = def.Without(v.off)
-	}
 	return def, rejections, nil
 }
 
@@ -147,6 +141,17 @@ func (v *Variant) source() *Document {
 		return v.tools
 	}
 	return v.spec
+}
+
+// noteworthy are the documents that what is wrong with v may be noted on, that of its tools first.
+func (v *Variant) noteworthy() []*Document {
+	all := []*Document{v.source()}
+	for _, d := range []*Document{v.spec, v.upstream} {
+		if d != nil && d != all[0] {
+			all = append(all, d)
+		}
+	}
+	return all
 }
 
 func sameContent(d *Document, ch nacos.Change) bool {

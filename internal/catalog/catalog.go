@@ -1,10 +1,12 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -12,7 +14,6 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
@@ -53,7 +54,11 @@ type Options struct {
 	Log    *slog.Logger
 
 	logged map[nacos.Key]logged
+	// Patience, if not zero, replaces the time after which a compilation counts as stuck: for tests.
+	Patience time.Duration
 }
+
+func (o *Options) patience() time.Duration { return cmp.Or(o.Patience, patience) }
 
 // logged is how much of what is wrong with a document was logged, so that each fault of a version is one line.
 type logged struct {
@@ -73,11 +78,18 @@ type Catalog struct {
 	options  Options
 	current  atomic.Pointer[Index]
 	compiled *lru.Cache[*Variant, *Compiled]
-	flight   singleflight.Group
 	secrets  *secrets
 	writer   *writer
-	cancel   context.CancelFunc
-	done     sync.WaitGroup
+
+	compiler    *aside // for calls and upgrades
+	checker     *aside // for validation
+	compiling   compilations
+	compileWait time.Duration // of a call: longer than a compilation takes that is not stuck
+	compiledOne chan struct{} // a compilation has ended or become late
+	unready     atomic.Int64  // upgrades that will be done soon
+
+	cancel context.CancelFunc
+	done   sync.WaitGroup
 
 	mu         sync.Mutex // guards what is below; never held while building
 	queue      []nacos.Change
@@ -86,6 +98,7 @@ type Catalog struct {
 	checked    []checkedVariant
 	synced     bool
 	references map[string]map[string]bool // by name of a credential document: services that refer to it
+	renewed    map[string]uint64          // by name of a credential document: serial of the Index that it last changed with
 	wake       chan struct{}
 
 	checks  []*Variant    // definitions to validate
@@ -135,7 +148,13 @@ func New(o Options, initial []Kept) (*Catalog, error) {
 		return nil, fmt.Errorf("make catalog: cache.services must be positive, is %d", o.Services)
 	}
 	o.logged = map[nacos.Key]logged{}
-	c := &Catalog{options: o, wake: make(chan struct{}, 1), unread: make(chan struct{}, 1), references: map[string]map[string]bool{}}
+	c := &Catalog{
+		options: o, wake: make(chan struct{}, 1), unread: make(chan struct{}, 1), compiledOne: make(chan struct{}, 1),
+		references: map[string]map[string]bool{}, renewed: map[string]uint64{}, compileWait: o.patience() + time.Second,
+	}
+	c.compiling.byVariant = map[*Variant]*compilation{}
+	c.compiler = newAside(max(8, 2*runtime.GOMAXPROCS(0)), min(stay, o.patience()), o.patience(), func() { signal(c.compiledOne) })
+	c.checker = newAside(1, o.patience(), o.patience(), func() {}) // nobody waits for it
 	c.secrets = &secrets{catalog: c, groups: o.CredentialGroups, env: o.Env, files: o.Files}
 	var err error
 	c.compiled, err = lru.NewWithEvict(o.Services, func(_ *Variant, x *Compiled) { x.release() })
@@ -146,7 +165,7 @@ func New(o Options, initial []Kept) (*Catalog, error) {
 	w := &writer{
 		options: &c.options, catalog: c, manifests: map[string][]nacos.Key{},
 		sources: map[registry.KeySource]int{}, disputed: map[nacos.Key]bool{}, holds: map[heldKey]hold{},
-		wants: newWants(), whole: map[string]map[string]Whole{}, unsure: o.Unsure, lostWhole: map[heldKey]bool{}, lostConsumers: map[nacos.Key]bool{},
+		wants: newWants(), whole: map[string]map[string]Whole{}, unsure: o.Unsure, lostWhole: map[heldKey]bool{}, lostConsumers: map[nacos.Key]bool{}, upgrades: map[place]*upgrade{},
 	}
 	remembered := w.begin(c.Index(), time.Time{})
 	remembered.retire(o.Retired...)
@@ -172,10 +191,18 @@ func rank(group string) int {
 	return 1
 }
 
-// Close ends the writer and gives compiled services back.
+// Close ends the writer and gives compiled services back. It waits for compilations, but not for those that are stuck.
 func (c *Catalog) Close() {
 	c.cancel()
 	c.done.Wait()
+	c.checker.close()
+	c.compiler.close()
+	for _, u := range c.writer.upgrades {
+		c.disown(u.k)
+	}
+	c.compiling.Lock()
+	c.compiling.closed = true // what ends from now on is not kept
+	c.compiling.Unlock()
 	c.compiled.Purge()
 }
 
@@ -210,7 +237,7 @@ func signal(ch chan struct{}) {
 func (c *Catalog) Busy() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.building || len(c.queue) > 0
+	return c.building || len(c.queue) > 0 || c.unready.Load() > 0
 }
 
 // Settled tells whether the Catalog is not busy and nothing that manifests refer to is still missing.
@@ -230,7 +257,7 @@ func (c *Catalog) Settled() bool {
 func (c *Catalog) Validated() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.building && len(c.queue) == 0 && len(c.checked) == 0 && c.pending.Load() == 0
+	return !c.building && len(c.queue) == 0 && c.unready.Load() == 0 && len(c.checked) == 0 && c.pending.Load() == 0
 }
 
 func (c *Catalog) take() (changes []nacos.Change, checked []checkedVariant, synced bool) {
@@ -249,34 +276,19 @@ func (c *Catalog) built() {
 	c.building = false
 }
 
-// publish swaps the Index and lets everybody know. Variants in use are compiled before, so that no call waits.
-func (c *Catalog) publish(next *Index, fresh []*Variant, b *build) {
+// publish swaps the Index and lets everybody know.
+func (c *Catalog) publish(next *Index, b *build) {
 	old := c.Index()
-	var gone []*Variant
-	for name := range b.touched {
-		before := old.Service(name)
-		if before == nil {
-			continue
-		}
-		after := next.Service(name)
-		for _, v := range before.variants() {
-			if after != nil && (after.Latest == v || after.Others[v.Version] == v) {
-				continue
-			}
-			if !c.compiled.Contains(v) {
-				continue
-			}
-			gone = append(gone, v)
-			if after != nil && after.Latest != nil && !c.compiled.Contains(after.Latest) {
-				if x, err := c.compile(after.Latest); err == nil {
-					c.compiled.Add(after.Latest, x)
-				}
-			}
-		}
+	for _, u := range b.ready {
+		c.compiled.Add(u.next.root(), u.k.x) // so that no call waits
 	}
 	c.current.Store(next)
-	for _, v := range gone {
-		c.compiled.Remove(v)
+	for name := range b.touched {
+		for _, v := range old.Service(name).variants() {
+			if !c.serves(v.root()) {
+				c.compiled.Remove(v.root())
+			}
+		}
 	}
 	if c.options.OnKeep != nil && !b.loading {
 		c.options.OnKeep(Keep{Changed: b.changed, Deleted: b.removed, Whole: b.whole, NotWhole: b.notWhole, Retired: b.retiredNow()})
@@ -289,10 +301,14 @@ func (c *Catalog) publish(next *Index, fresh []*Variant, b *build) {
 	}
 	again := c.referring(b.credentials, next)
 	for _, v := range again {
-		c.compiled.Remove(v) // a tool whose credential did not resolve was left out: compile it anew
+		c.forget(v.root()) // a tool whose credential did not resolve was left out: compile it anew
+	}
+	for _, u := range b.begun {
+		c.writer.compile(u) // now, that it sees what is in force
+		b.fresh = append(b.fresh, u.next)
 	}
 	c.mu.Lock()
-	c.checks = append(append(c.checks, fresh...), again...)
+	c.checks = append(append(c.checks, b.fresh...), again...)
 	c.pending.Store(int64(len(c.checks)))
 	c.mu.Unlock()
 	signal(c.unread)
@@ -342,6 +358,7 @@ func (c *Catalog) referring(credentials map[string]bool, x *Index) []*Variant {
 	names := map[string]bool{}
 	c.mu.Lock()
 	for name := range credentials {
+		c.renewed[name] = x.serial
 		for service := range c.references[name] {
 			names[service] = true
 		}
@@ -349,11 +366,22 @@ func (c *Catalog) referring(credentials map[string]bool, x *Index) []*Variant {
 	c.mu.Unlock()
 	var all []*Variant
 	for name := range names {
-		if s := x.Service(name); s != nil {
-			all = append(all, s.variants()...)
+		all = append(all, x.Service(name).variants()...)
+	}
+	for at, u := range c.writer.upgrades {
+		if names[at.service] {
+			all = append(all, u.next)
 		}
 	}
 	return all
+}
+
+// renewedSince reports whether one of the credential documents that are referred to changed after the Index with this
+// serial: what was compiled meanwhile may have seen it as it was before.
+func (c *Catalog) renewedSince(serial uint64, references []string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.ContainsFunc(references, func(ref string) bool { return c.renewed[credentialDocument(ref)] > serial })
 }
 
 // noteReferences remembers which credential documents a service refers to. References that are gone stay: they cost

@@ -1,6 +1,9 @@
 package catalog
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A version of a registry service is three documents, and whoever edits it rewrites them one by one: Nacos itself the
 // tools first, then, once it has registered the endpoint, the spec, and the manifest last. Nothing in them says which
@@ -35,6 +38,9 @@ func (h hold) due() time.Time {
 // A version that was not served before has nothing to be mixed with.
 func (b *build) settled(next *Variant, e *entry, old *Service) *Variant {
 	key := heldKey{next.Service, next.Version}
+	if slices.ContainsFunc(b.w.upgrading(next), next.sameBase) {
+		return b.keep(next, old) // it was taken as settled before
+	}
 	before := old.serving(next.Version)
 	if before == nil || !before.sameEntry(next) || before.sameThree(next) || b.loading && !b.w.isKept(key) || b.ripe[key] {
 		delete(b.w.holds, key)

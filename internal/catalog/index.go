@@ -105,12 +105,13 @@ type Document struct {
 	rejected content // the newest version, if it was rejected and is not large
 	value    any     // what was read from it, by group; nil if there is none in force
 
-	switches *registry.Switches // what the newest version switches off, in force or not; nil: nothing
-	noted    *Document          // the record that this one repeats with more Rejections or a mark; variants are made of that one
-	mark     *mark              // nil: what becomes of the newest version is for it alone to say
-	lost     bool               // a store kept something of it that cannot be read; until the source tells, nothing is known of it
-	barred   []string           // ids of keys of a consumer that another one holds, or held when it was kept
-	disputed *nacos.Change      // the version rejected because of another consumer's key, to be tried again
+	switches *registry.Switches            // what the newest version switches off, in force or not; nil: nothing
+	noted    *Document                     // the record that this one repeats with more Rejections or a mark; variants are made of that one
+	notes    [origins][]registry.Rejection // what was added to them, and by whom
+	mark     *mark                         // nil: what becomes of the newest version is for it alone to say
+	lost     bool                          // a store kept something of it that cannot be read; until the source tells, nothing is known of it
+	barred   []string                      // ids of keys of a consumer that another one holds, or held when it was kept
+	disputed *nacos.Change                 // the version rejected because of another consumer's key, to be tried again
 }
 
 // Barred returns the ids of a consumer's keys that do not count because another one holds them.
@@ -152,6 +153,22 @@ func (s *Service) Variant(version string) *Variant {
 	return s.Others[version]
 }
 
+// at returns the variant in a place, as the latest ("") or as another version; nil if there is none.
+func (s *Service) at(version string) *Variant {
+	switch {
+	case s == nil:
+		return nil
+	case version == "":
+		return s.Latest
+	}
+	return s.Others[version]
+}
+
+// has reports whether some variant of the service, which may be nil, is compiled as root.
+func (s *Service) has(root *Variant) bool {
+	return slices.ContainsFunc(s.variants(), func(v *Variant) bool { return v.root() == root })
+}
+
 // Variant is one version of a service with the documents it is made of. Its identity changes with any of them.
 type Variant struct {
 	Service string
@@ -164,14 +181,36 @@ type Variant struct {
 	tools    *Document
 	upstream *Document // may be nil
 
-	off []string // tools that a newer version of tools switches off, though it is not in force; sorted
+	off  []string // tools that a newer version of tools switches off, though it is not in force; sorted
+	base *Variant // made of the same documents without off, where that was served too: what is compiled for it does for this one
 }
+
+// root returns the variant that is compiled for v.
+func (v *Variant) root() *Variant {
+	if v != nil && v.base != nil {
+		return v.base
+	}
+	return v
+}
+
+// Off reports whether a tool of v is off for everyone though v itself has it.
+func (v *Variant) Off(tool []byte) bool {
+	return len(v.off) > 0 && slices.Contains(v.off, string(tool))
+}
+
+// Narrowed reports whether some tool of v is off for everyone though v itself has it.
+func (v *Variant) Narrowed() bool { return len(v.off) > 0 }
 
 // Tools gives the names of tools in document order; of passed-through services those that documents mention.
 func (v *Variant) Tools() []string {
+	return slices.DeleteFunc(v.allTools(), func(name string) bool { return slices.Contains(v.off, name) })
+}
+
+// allTools returns the names of tools, those that are switched off included.
+func (v *Variant) allTools() []string {
 	for _, d := range []*Document{v.own, v.tools} {
 		if d != nil {
-			return slices.DeleteFunc(d.value.(*summary).tools.all(), func(name string) bool { return slices.Contains(v.off, name) })
+			return d.value.(*summary).tools.all()
 		}
 	}
 	return nil
@@ -200,10 +239,12 @@ func (v *Variant) Description() string {
 }
 
 // sameDocuments tells whether v is made of the same documents as o, so that o can stay in its place.
-func (v *Variant) sameDocuments(o *Variant) bool {
+func (v *Variant) sameDocuments(o *Variant) bool { return v.sameBase(o) && slices.Equal(v.off, o.off) }
+
+// sameBase reports whether v is made of the same documents as o, apart from what newer ones switch off.
+func (v *Variant) sameBase(o *Variant) bool {
 	return o != nil && v.Service == o.Service && v.Version == o.Version && same(v.own, o.own) &&
-		sameManifest(v.manifest, o.manifest) && same(v.spec, o.spec) && same(v.tools, o.tools) && same(v.upstream, o.upstream) &&
-		slices.Equal(v.off, o.off)
+		sameManifest(v.manifest, o.manifest) && same(v.spec, o.spec) && same(v.tools, o.tools) && same(v.upstream, o.upstream)
 }
 
 // same tells whether two records are of the same version of a document, however many notes were added to one.

@@ -205,7 +205,7 @@ func (c *Catalog) serviceStatus(s *Service) ServiceStatus {
 	}
 	slices.Sort(st.Versions)
 	var compiled *Compiled
-	if compiled, st.Compiled = c.compiled.Peek(s.Latest); st.Compiled && compiled.Backend != nil {
+	if compiled, st.Compiled = c.compiled.Peek(s.Latest.root()); st.Compiled && compiled.Backend != nil {
 		st.Instances = instances(compiled.Backend)
 	}
 	return st

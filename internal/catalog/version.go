@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -202,10 +203,10 @@ func (b *build) defineOwn(name string, old *Service) *Service {
 		}
 	}
 	b.markAll(&e, v, faults)
-	v = b.keep(v, old)
+	v, behind := b.inPlace(place{name, ""}, b.keep(v, old), old)
 	s := v.own.value.(*summary)
 	return &Service{
-		Name: name, Kind: s.kind, Protocol: s.protocol, Deprecated: s.deprecated, Latest: v,
+		Name: name, Kind: s.kind, Protocol: s.protocol, Deprecated: s.deprecated, Latest: v, Behind: behind,
 	}
 }
 
@@ -243,6 +244,10 @@ func (b *build) defineRegistry(name string, doc *Document, old *Service) *Servic
 
 	e := b.registryEntry(name, doc, m.Latest)
 	s.Latest, s.NotServed, s.Behind = b.serve(&e, "", old)
+	if s.Latest != nil {
+		v, behind := b.inPlace(place{name, ""}, s.Latest, old)
+		s.Latest, s.Behind = v, cmp.Or(s.Behind, behind)
+	}
 	if s.Latest != nil && s.Latest.Version != m.Latest {
 		wants = append(wants, b.versionKeys(m, s.Latest.Version)...)
 	}
@@ -269,7 +274,7 @@ func (b *build) defineRegistry(name string, doc *Document, old *Service) *Servic
 			if s.Others == nil {
 				s.Others = map[string]*Variant{}
 			}
-			s.Others[version] = v
+			s.Others[version], _ = b.inPlace(place{name, version}, v, old)
 		}
 	}
 	return s

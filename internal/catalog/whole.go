@@ -18,7 +18,7 @@ func (b *build) keepWhole(name string, next *Service) {
 	}
 	before, now := b.w.whole[name], map[string]Whole{}
 	for i, v := range next.known() {
-		if !b.isCurrent(v) {
+		if !b.isCurrent(v) && !b.passing(v) {
 			now[v.Version] = Whole{WholeKey{name, v.Version}, i == 0, v.documents()}
 		}
 	}

@@ -30,6 +30,7 @@ type writer struct {
 	lostConsumers map[nacos.Key]bool
 	holds         map[heldKey]hold
 	whole         map[string]map[string]Whole // by service and version: what the store keeps as a whole
+	upgrades      map[place]*upgrade
 }
 
 // build is the making of one Index from the one before.
@@ -53,6 +54,11 @@ type build struct {
 	loading     bool            // the changes come from the store
 	now         time.Time
 	ripe        map[heldKey]bool // versions whose hold has ended
+	placed      map[place]bool   // places that services put together anew have
+	begun       []*upgrade       // to be compiled once the Index is in force
+	ready       []*upgrade       // that take their places in this Index
+	fresh       []*Variant       // to be validated
+	noted       bool             // something was noted on a document
 }
 
 func (w *writer) begin(x *Index, now time.Time) *build {
@@ -60,7 +66,7 @@ func (w *writer) begin(x *Index, now time.Time) *build {
 		w: w, docs: x.docs.edit(), services: x.services.edit(), consumers: x.consumers.edit(), keys: x.keys.edit(),
 		retired: x.retired.edit(), faded: map[byte]bool{},
 		dirty: map[string]bool{}, touched: map[string]bool{}, people: map[string]bool{},
-		credentials: map[string]bool{}, now: now, ripe: map[heldKey]bool{},
+		credentials: map[string]bool{}, now: now, ripe: map[heldKey]bool{}, placed: map[place]bool{},
 	}
 }
 
@@ -68,12 +74,16 @@ func (w *writer) begin(x *Index, now time.Time) *build {
 func (w *writer) run(ctx context.Context) {
 	for {
 		var due <-chan time.Time
-		if at := w.nextDue(); !at.IsZero() {
+		if at := earlier(w.nextDue(), w.nextStep()); !at.IsZero() {
 			due = time.After(time.Until(at))
 		}
 		select {
 		case <-ctx.Done():
 			return
+		case <-w.catalog.compiledOne: // what is queued goes on being collected
+			w.apply(nil, nil, false)
+			w.catalog.unready.Store(w.unready())
+			continue
 		case <-w.catalog.wake:
 			select {
 			case <-ctx.Done():
@@ -84,8 +94,17 @@ func (w *writer) run(ctx context.Context) {
 		}
 		changes, checked, synced := w.catalog.take()
 		w.apply(changes, checked, synced)
+		w.catalog.unready.Store(w.unready())
 		w.catalog.built()
 	}
+}
+
+// earlier returns the earlier of two times, of which a zero one is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // load applies what a store kept: first what was good, then what was served as a whole although there was newer, and then
@@ -129,11 +148,12 @@ func (w *writer) apply(changes []nacos.Change, checked []checkedVariant, synced 
 		b.change(changes[i], r, b.now)
 	}
 	b.release(synced)
+	b.followUpgrades()
 	first := synced && !w.synced
 	if first {
 		b.trust()
 	}
-	if len(changes) == 0 && len(checked) == 0 && len(b.ripe) == 0 && !first && (!synced || old.synced) {
+	if len(changes) == 0 && len(checked) == 0 && len(b.dirty) == 0 && !b.noted && !first && (!synced || old.synced) {
 		return
 	}
 	b.finish(checked, synced)
@@ -160,6 +180,7 @@ func (b *build) finish(checked []checkedVariant, synced bool) {
 	}
 	for name := range b.dirty {
 		b.service(name)
+		b.abandonRest(name)
 	}
 	for _, c := range checked {
 		b.note(c)
@@ -169,11 +190,12 @@ func (b *build) finish(checked []checkedVariant, synced bool) {
 		lostKeys: len(w.lostConsumers) > 0 || w.unsure,
 		sources:  slices.Collect(maps.Keys(w.sources)), synced: old.synced || synced, serial: old.serial + 1,
 	}
-	fresh := b.freshVariants(old)
-	w.catalog.publish(next, fresh, b)
+	b.fresh = b.freshVariants(old)
+	w.catalog.publish(next, b)
 }
 
-// freshVariants are those in touched services that the old Index did not have.
+// freshVariants are those in touched services that the old Index did not have, but for those that were validated while they
+// waited for their places.
 func (b *build) freshVariants(old *Index) []*Variant {
 	var fresh []*Variant
 	for name := range b.touched {
@@ -183,7 +205,8 @@ func (b *build) freshVariants(old *Index) []*Variant {
 		}
 		before := old.Service(name)
 		for _, v := range s.variants() {
-			if before == nil || before.Latest != v && before.Others[v.Version] != v {
+			waited := slices.ContainsFunc(b.ready, func(u *upgrade) bool { return u.next == v })
+			if !waited && !before.has(v.root()) {
 				fresh = append(fresh, v)
 			}
 		}
@@ -191,7 +214,11 @@ func (b *build) freshVariants(old *Index) []*Variant {
 	return fresh
 }
 
+// variants returns all variants of a service, which may be nil.
 func (s *Service) variants() []*Variant {
+	if s == nil {
+		return nil
+	}
 	var all []*Variant
 	if s.Latest != nil {
 		all = append(all, s.Latest)
@@ -279,39 +306,66 @@ func trimExtension(dataID string) string {
 	return dataID
 }
 
-// note attaches to its documents what compiling a variant found.
-func (b *build) note(c checkedVariant) {
-	var own, upstream []registry.Rejection
-	for _, r := range c.rejections {
-		if r.Group == registry.GroupUpstreams {
-			upstream = append(upstream, r)
-		} else {
-			own = append(own, r)
+// origin is who notes something on a document: each of them replaces what it noted before.
+type origin int
+
+const (
+	validating origin = iota
+	compiling
+	origins
+)
+
+// note attaches to its documents what validating a variant found.
+func (b *build) note(c checkedVariant) { b.noteOn(c.variant, validating, c.rejections) }
+
+// noteOn attaches what was found wrong with a variant to those of its documents that it names, and the rest to the one that
+// its tools are written in.
+func (b *build) noteOn(v *Variant, by origin, found []registry.Rejection) {
+	documents := v.noteworthy()
+	of := make([][]registry.Rejection, len(documents))
+	for _, r := range found {
+		i := max(0, slices.IndexFunc(documents, func(d *Document) bool { return d.Key == nacos.Key{Group: r.Group, DataID: r.DataID} }))
+		if r.Group == "" {
+			r.Group, r.DataID = documents[i].Key.Group, documents[i].Key.DataID
 		}
+		of[i] = append(of[i], r)
 	}
-	b.noteOn(c.variant.source(), own)
-	if c.variant.upstream != nil {
-		b.noteOn(c.variant.upstream, upstream)
+	for i, doc := range documents {
+		b.annotate(doc, by, of[i])
 	}
 }
 
-// noteOn attaches what was found to a document, in place of what was found before, unless the document has changed since.
-func (b *build) noteOn(doc *Document, found []registry.Rejection) {
+// annotate attaches what was found to a document, unless that has changed since.
+func (b *build) annotate(doc *Document, by origin, found []registry.Rejection) {
 	current, ok := b.docs.get(doc.Key)
 	if !ok || !same(current, doc) || current.mark != nil { // marked, it says already what is wrong
 		return
 	}
-	if len(found) == 0 {
-		b.docs.set(doc.Key, doc.plain())
+	notes := current.notes
+	if len(found) == 0 && len(notes[by]) == 0 {
 		return
 	}
-	noted := *doc.plain()
-	noted.Rejections = append(slices.Clone(doc.plain().Rejections), found...)
-	if registry.Rejects(found) {
+	notes[by] = found
+	b.noted = true
+	plain := current.plain()
+	noted := *plain
+	noted.Rejections = slices.Clone(plain.Rejections)
+	for _, list := range notes {
+		for _, r := range list {
+			if !slices.Contains(noted.Rejections, r) {
+				noted.Rejections = append(noted.Rejections, r)
+			}
+		}
+	}
+	if len(noted.Rejections) == len(plain.Rejections) {
+		b.docs.set(doc.Key, plain)
+		return
+	}
+	if registry.Rejects(noted.Rejections) {
 		noted.State = Rejected
 	}
 	// The variant goes on with the record that it was made of; only readers of the document see the new one.
-	noted.noted = doc.plain()
+	noted.noted, noted.notes = plain, notes
 	b.docs.set(doc.Key, &noted)
 	b.w.options.logRejected(&noted)
 }

@@ -203,7 +203,7 @@ func (c *call) listTools() {
 	b = append(b, `"tools":[`...)
 	empty := len(b)
 	for _, t := range x.Service.Order {
-		if c.restricted() && !c.mayCall([]byte(t.Name)) {
+		if c.variant.Off([]byte(t.Name)) || c.restricted() && !c.mayCall([]byte(t.Name)) {
 			continue
 		}
 		if len(b) > empty {
@@ -224,7 +224,11 @@ func (c *call) compiled() (*catalog.Compiled, bool) {
 	x, err := c.g.options.Catalog.Compiled(c.variant)
 	if err != nil {
 		c.detail = err.Error()
-		c.refuse(wire.BackendUnavailable, "The service cannot be served now: its definition could not be compiled")
+		text := "The service cannot be served now: its definition could not be compiled"
+		if errors.Is(err, catalog.ErrCompiling) {
+			text = "The service cannot be served yet: its definition is still being compiled; try again later"
+		}
+		c.refuse(wire.BackendUnavailable, text)
 		return nil, false
 	}
 	return x, true
@@ -238,7 +242,7 @@ func (c *call) callTool() {
 	}
 	defer x.Release()
 	tool := x.Service.Tools[string(c.env.Name)]
-	if granted := c.mayCall(c.env.Name); tool == nil || !granted || x.Definition.Disabled(c.env.Name) {
+	if granted := c.mayCall(c.env.Name); tool == nil || !granted || x.Definition.Disabled(c.env.Name) || c.variant.Off(c.env.Name) {
 		c.unknownTool(tool != nil && !granted)
 		return
 	}

@@ -20,10 +20,10 @@ func (c *call) passthrough() {
 		return
 	}
 	defer x.Release()
-	if c.r.Method == http.MethodPost && (!c.headersAgree() || !c.mayPass(x)) {
+	c.def = x.Definition
+	if c.r.Method == http.MethodPost && (!c.headersAgree() || !c.mayPass()) {
 		return
 	}
-	c.def = x.Definition
 	of := c
 	if x.Definition.Transport == registry.SSE {
 		of = c.copied() // the end of a bridged session's call may be told to the backend when it is over
@@ -32,7 +32,7 @@ func (c *call) passthrough() {
 	*e = of.exchange()
 	e.Backend, e.Transport, e.ForwardHeaders = x.Backend, x.Definition.Transport, x.ForwardHeaders
 	e.Look, e.Strip, e.Withheld, e.Credential = of.ownView, of.ownStrip, of.ownWithheld, x.Credential
-	if len(c.def.Hidden) > 0 || c.def.AllowTools != nil || c.restricted() {
+	if len(c.def.Hidden) > 0 || c.def.AllowTools != nil || c.variant.Narrowed() || c.restricted() {
 		e.See = of.ownSees
 	}
 	if x.Own != nil {
@@ -79,11 +79,11 @@ func (c *call) headersAgree() bool {
 
 // mayPass decides on the method (mcp.md, "Authorization of methods") and answers where the backend is not to be asked.
 // Requests without an id are decided on like those with one: a lenient backend might carry them out.
-func (c *call) mayPass(x *catalog.Compiled) bool {
+func (c *call) mayPass() bool {
 	method := c.env.Method
 	if method == wire.MethodToolsCall {
 		granted := c.mayCall(c.env.Name)
-		if granted && !x.Definition.Disabled(c.env.Name) {
+		if granted && !c.disabled(c.env.Name) {
 			return true
 		}
 		if c.env.Kind != wire.Request {
@@ -124,9 +124,12 @@ func (c *call) drop(reason string) {
 	c.w.WriteHeader(http.StatusAccepted)
 }
 
+// disabled reports whether a tool is off for everyone, whatever grants say.
+func (c *call) disabled(tool []byte) bool { return c.def.Disabled(tool) || c.variant.Off(tool) }
+
 // sees is the filter for lists of tools.
 func (c *call) sees(tool []byte) bool {
-	return !c.def.Disabled(tool) && (!c.restricted() || c.service.Access.Tool(c.identity.consumer, tool, c.g.now()).Allowed)
+	return !c.disabled(tool) && (!c.restricted() || c.service.Access.Tool(c.identity.consumer, tool, c.g.now()).Allowed)
 }
 
 func (c *call) strip(name string, values []string) bool {

@@ -125,17 +125,3 @@ func (c *Consumer) Without(off bool, keys []string) *Consumer {
 	}
 	return &d
 }
-
-// Without returns a copy of d in which these tools are disabled for everyone.
-func (d *Definition) Without(tools []string) *Definition {
-	c := *d
-	c.Hidden = maps.Clone(d.Hidden)
-	if c.Hidden == nil {
-		c.Hidden = map[string]bool{}
-	}
-	for _, name := range tools {
-		c.Hidden[name] = true
-	}
-	c.Tools = slices.DeleteFunc(slices.Clone(d.Tools), func(t Tool) bool { return c.Hidden[t.Name] })
-	return &c
-}

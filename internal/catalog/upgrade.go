@@ -1,0 +1,241 @@
+package catalog
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
+)
+
+// A variant that calls are using is replaced only when the next one is ready for them. Until then, and for as long as the
+// next one fails or does not come to its end, it goes on being served: with the grants, the consumers and everything else
+// as they are then, since no Index waits for it, and without the tools that the next one does not have.
+
+// slowAfter is the time after which the tools that an upgrade takes away are off, ready or not: with what comes before it
+// within the second that is promised, and long enough for most edits to be taken whole.
+const slowAfter = 300 * time.Millisecond
+
+// place is where a variant stands in a Service: as the latest ("") or as another version.
+type place struct{ service, version string }
+
+// upgrade is a variant that is to take the place of one in use.
+type upgrade struct {
+	next  *Variant
+	begun time.Time
+	k     *compilation // nil: not begun, or failed
+	slow  bool         // begun before slowAfter
+	late  bool         // known to take long
+	err   error        // of the last try that has ended; nil: none has
+	retry time.Time    // when to try again after err: a file it needs may be there by then
+}
+
+// inPlace returns the variant to have at a place now: next, or the one that is used there while next is being compiled. behind
+// says why it is not next, if it will not be soon.
+func (b *build) inPlace(at place, next *Variant, old *Service) (v *Variant, behind string) {
+	b.placed[at] = true
+	w, u, before := b.w, b.w.upgrades[at], old.at(at.version)
+	used := u != nil || before != nil && (w.catalog.compiled.Contains(before.root()) || w.isKept(heldKey{at.service, before.Version}))
+	switch {
+	case !used, next.root() == before.root(), !next.replaces(before), w.catalog.compiled.Contains(next.root()):
+		b.abandon(at)
+		return next, ""
+	case u == nil || u.next.root() != next.root():
+		b.abandon(at)
+		u = &upgrade{next: next, begun: b.now}
+		w.upgrades[at] = u
+		b.begun = append(b.begun, u)
+	case u.k != nil && w.catalog.finished(u.k) == nil:
+		delete(w.upgrades, at)
+		b.ready = append(b.ready, u)
+		b.noteOn(next, compiling, nil)
+		return next, ""
+	}
+	u.next = next // what newer documents switch off may differ
+	return b.keep(u.meanwhile(before), old), u.behind()
+}
+
+// meanwhile returns before as it goes on until the upgrade is ready.
+func (u *upgrade) meanwhile(before *Variant) *Variant {
+	v := *before
+	v.off = slices.Clone(u.next.off)
+	if t := u.next.tools; t != nil && !same(t, before.tools) && t.switches != nil {
+		v.off = append(v.off, t.switches.Tools...)
+	}
+	if u.slow && v.Kind == u.next.Kind {
+		left := u.next.Tools()
+		for _, name := range v.allTools() {
+			if len(left) > 0 && !slices.Contains(left, name) {
+				v.off = append(v.off, name)
+			}
+		}
+	}
+	slices.Sort(v.off)
+	v.off = slices.Compact(v.off)
+	return &v
+}
+
+// behind says why an upgrade is not ready; "" as long as it may be soon.
+func (u *upgrade) behind() string {
+	switch {
+	case u.err != nil:
+		return "its newest documents cannot be compiled: " + u.err.Error()
+	case u.late:
+		return "its newest documents are still being compiled"
+	}
+	return ""
+}
+
+// passing reports whether v is served in place of newer documents that are expected to be compiled soon.
+func (b *build) passing(v *Variant) bool {
+	for _, at := range []place{{v.Service, ""}, {v.Service, v.Version}} {
+		if u := b.w.upgrades[at]; u != nil && u.next != v && u.behind() == "" {
+			return true
+		}
+	}
+	return false
+}
+
+// replaces reports whether v is a later state of what defined before. If something else defines the service now, before has
+// no business any more.
+func (v *Variant) replaces(before *Variant) bool {
+	return before != nil && (v.own != nil && before.own != nil && v.own.Key == before.own.Key || v.sameEntry(before))
+}
+
+// upgrading returns the variants that are to take places of the service and version of v.
+func (w *writer) upgrading(v *Variant) (all []*Variant) {
+	for _, at := range []place{{v.Service, ""}, {v.Service, v.Version}} {
+		if u := w.upgrades[at]; u != nil {
+			all = append(all, u.next)
+		}
+	}
+	return all
+}
+
+// abandon ends the upgrade of a place, if there is one.
+func (b *build) abandon(at place) {
+	if u := b.w.upgrades[at]; u != nil {
+		delete(b.w.upgrades, at)
+		b.w.catalog.disown(u.k)
+		b.noteOn(u.next, compiling, nil)
+	}
+}
+
+// abandonRest ends the upgrades of places that a service has no longer.
+func (b *build) abandonRest(service string) {
+	for at := range b.w.upgrades {
+		if at.service == service && !b.placed[at] {
+			b.abandon(at)
+		}
+	}
+}
+
+// followUpgrades finds out what became of upgrades.
+func (b *build) followUpgrades() {
+	for at, u := range b.w.upgrades {
+		if u.k == nil && !b.now.Before(u.retry) {
+			b.w.compile(u)
+		}
+		if !u.slow && !b.now.Before(u.begun.Add(slowAfter)) {
+			u.slow = true
+			b.dirty[at.service] = true
+		}
+		behind := u.behind()
+		switch {
+		case u.k == nil:
+			b.failed(u)
+		case u.k.over():
+			switch err := b.w.catalog.finished(u.k); {
+			case err == nil:
+				b.dirty[at.service] = true
+			case errors.Is(err, errStale):
+				b.w.catalog.disown(u.k)
+				b.w.compile(u)
+			default:
+				u.k, u.err, u.retry = nil, err, b.now.Add(b.w.options.patience())
+				b.failed(u)
+			}
+		case !u.late && u.k.task.isLate():
+			u.late = true
+			b.noteOn(u.next, compiling, []registry.Rejection{{Message: tooLong + "; the version before is served meanwhile"}})
+		}
+		if u.behind() != behind {
+			b.dirty[at.service] = true
+		}
+	}
+}
+
+// compile begins the compilation of an upgrade.
+func (w *writer) compile(u *upgrade) {
+	u.late, u.retry = false, time.Time{}
+	var err error
+	if u.k, err = w.catalog.join(u.next.root()); err != nil {
+		u.err, u.retry = err, time.Now().Add(w.options.patience())
+		signal(w.catalog.compiledOne) // to be noted
+	}
+}
+
+// failed notes why an upgrade has to wait.
+func (b *build) failed(u *upgrade) {
+	rejection := registry.Rejection{Message: fmt.Sprintf("it cannot be served: %s; the version before is", u.err)}
+	if fault, ok := errors.AsType[*upstream.TLSFault](u.err); ok {
+		rejection = u.next.tlsRejection(fault)
+	}
+	b.noteOn(u.next, compiling, []registry.Rejection{rejection})
+}
+
+// nextStep returns when an upgrade is to be looked at next, if nothing happens before; zero if there is none.
+func (w *writer) nextStep() time.Time {
+	var first time.Time
+	for _, u := range w.upgrades {
+		first = earlier(first, u.retry)
+		if !u.slow {
+			first = earlier(first, u.begun.Add(slowAfter))
+		}
+	}
+	return first
+}
+
+// unready counts the upgrades that will be done soon, as far as one can tell.
+func (w *writer) unready() (n int64) {
+	for _, u := range w.upgrades {
+		if u.k != nil && !u.late {
+			n++
+		}
+	}
+	return n
+}
+
+var errStale = errors.New("what it was made of has changed meanwhile")
+
+// finished returns nil once k has brought forth something to serve.
+func (c *Catalog) finished(k *compilation) error {
+	if !k.over() {
+		return ErrCompiling
+	}
+	c.compiling.Lock()
+	defer c.compiling.Unlock()
+	if k.err == nil && k.stale {
+		return errStale
+	}
+	return k.err
+}
+
+// disown is for who joined k, which may be nil, and wants nothing more of it.
+func (c *Catalog) disown(k *compilation) {
+	if k != nil && c.leave(k) && k.x != nil {
+		k.x.release()
+	}
+}
+
+// over reports whether a compilation has come to its end.
+func (k *compilation) over() bool {
+	select {
+	case <-k.task.done:
+		return true
+	default:
+		return false
+	}
+}
