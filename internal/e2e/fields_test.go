@@ -237,6 +237,7 @@ var fieldProbes = []fieldProbe{
 	// proxy-credentials
 	{fields: "ParseCredentials values", docs: backed("services: [NAME]\nhosts: [127.0.0.1]\nvalues: {key: @@}\n"), a: "one", b: "two"},
 	{fields: "ParseCredentials hosts", docs: backed("services: [NAME]\nhosts: [@@]\nvalues: {key: one}\n"), a: "127.0.0.1", b: "example.com"},
+	{fields: "ParseCredentials path", docs: also(own("server: {config: {key: \"${credential:NAME/key}\"}}\nupstream: {url: \"BACKEND\"}\ntools: [{name: t, requestTemplate: {url: \"/x/{{.config.key}}\"}}]\n"), "proxy-credentials", "services: [NAME]\nhosts: [127.0.0.1]\nvalues: {key: one}\npath: @@\n"), a: "true", b: "false", says: "path: true"},
 	{fields: "ParseCredentials services", docs: backed("services: [@@]\nhosts: [127.0.0.1]\nvalues: {key: one}\n"), a: "NAME", b: "other", says: "its document does not list this service"},
 
 	// The Nacos registry: manifest

@@ -126,10 +126,20 @@ func (def *Definition) allowOnly(o *object, s *server) {
 		return // the backend's tools are known when it lists them
 	}
 	names := toolNames(o.at["tools"])
+	have := make(map[string]bool, len(names))
+	for _, name := range names {
+		have[name] = true
+	}
+	unknown := 0
 	for _, name := range allow {
-		if !contains(names, name) {
-			given.r.warn(given.at["allowTools"], join(given.path, "allowTools"), "no tool has the name %q%s", shown(name), spelling.DidYouMean(name, names))
+		if have[name] {
+			continue
 		}
+		hint := ""
+		if unknown++; unknown <= maxListed { // what is not listed need not be held against every name
+			hint = spelling.DidYouMean(name, names)
+		}
+		given.r.warn(given.at["allowTools"], join(given.path, "allowTools"), "no tool has the name %q%s", shown(name), hint)
 	}
 	def.Tools = slices.DeleteFunc(def.Tools, func(t Tool) bool { return !def.AllowTools[t.Name] })
 }
