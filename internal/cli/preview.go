@@ -138,9 +138,5 @@ func backendBase(b registry.Backend) (base, note string) {
 	if b.Ref == nil {
 		return b.URL, ""
 	}
-	scheme := b.Ref.Scheme
-	if scheme == "" {
-		scheme = "http"
-	}
-	return scheme + "://{instance}", fmt.Sprintf("an instance of the Nacos service %s/%s", b.Ref.Group, b.Ref.Service)
+	return b.Ref.SchemeAt(0) + "://{instance}", fmt.Sprintf("an instance of the Nacos service %s/%s", b.Ref.Group, b.Ref.Service)
 }

@@ -255,7 +255,11 @@ func (c *toolCompiler) headers() {
 			c.warn("requestTemplate.headers", 0, "%s is the connection's own and is not sent", name)
 			continue
 		}
-		value := c.requestText("requestTemplate.headers."+name, 0, h.Value, template.Options{Mode: template.Header})
+		given := h.Value
+		if name == "Cookie" {
+			given = c.cookies(given)
+		}
+		value := c.requestText("requestTemplate.headers."+name, 0, given, template.Options{Mode: template.Header})
 		if name == "Host" && value.template != nil && readsArgs(value.template) {
 			c.reject("requestTemplate.headers", 0, "an argument cannot be the Host")
 		}
@@ -268,6 +272,27 @@ func (c *toolCompiler) headers() {
 			}
 		}
 	}
+}
+
+// cookies takes the pairs name={{.args.name}} out of a Cookie header and makes them arguments with that position: escaped, so
+// that none can say another cookie, and not sent where the caller gives none. Nacos's console writes cookies that way.
+func (c *toolCompiler) cookies(header string) string {
+	if strings.Contains(bareArg.ReplaceAllString(header, ""), "{{") {
+		return header // a template of another kind
+	}
+	var rest []string
+	for pair := range strings.SplitSeq(header, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
+		m := bareArg.FindStringSubmatch(value)
+		if i, ok := c.tool.index[name]; ok && len(m) > 0 && m[0] == value && m[1] == name && isToken(name) {
+			if a := &c.tool.args[i]; a.pos == nowhere || a.pos == toCookie {
+				a.pos = toCookie
+				continue
+			}
+		}
+		rest = append(rest, pair)
+	}
+	return strings.TrimSpace(strings.Join(rest, ";"))
 }
 
 func readsArgs(t *template.Template) bool {

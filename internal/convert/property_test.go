@@ -130,7 +130,7 @@ func checkIntended(t *testing.T, name, args string, req *Request) {
 		t.Fatalf("%s %s: path is %q", name, args, u.EscapedPath())
 	}
 	q, err := url.ParseQuery(u.RawQuery)
-	if err != nil || len(q) != 2 || q.Get("fixed") != "1" || len(q["fixed"]) != 1 {
+	if err != nil || len(q) != 1+len(q["q"]) || len(q["q"]) > 1 || q.Get("fixed") != "1" || len(q["fixed"]) != 1 {
 		t.Fatalf("%s %s: query is %q", name, args, u.RawQuery)
 	}
 	allowed := map[string]bool{"X-F": true, "X-A": true, "Cookie": true, "Content-Type": true}

@@ -57,6 +57,10 @@ func (c *toolCompiler) handOn(passField string, pass *registry.SecurityRef, toFi
 	if !ok {
 		return securityPlan{}, false
 	}
+	if from.In == registry.InCookie {
+		c.reject(passField+".id", from.Line, "security scheme %q is a cookie, which cannot be the caller's own credential: browsers send those unasked", from.ID)
+		return securityPlan{}, false
+	}
 	p := securityPlan{scheme: canonical(*from), from: from}
 	if to == nil {
 		return p, true
@@ -138,10 +142,12 @@ func faultOf(s *registry.SecurityScheme) string {
 		}
 	case "apiKey":
 		switch {
-		case s.In != "header" && s.In != "query":
-			return fmt.Sprintf("is an apiKey in %q: it must be in header or query", s.In)
+		case s.In != registry.InHeader && s.In != registry.InQuery && s.In != registry.InCookie:
+			return fmt.Sprintf("is an apiKey in %q: it must be in header, query or cookie", s.In)
 		case s.Name == "":
 			return "is an apiKey without a name"
+		case s.In == registry.InCookie && !isToken(s.Name):
+			return fmt.Sprintf("is an apiKey in the cookie %q, which is not the name of one", s.Name)
 		case s.In == "header" && (!isToken(s.Name) || ownHeader(http.CanonicalHeaderKey(s.Name)) || strings.EqualFold(s.Name, "Host")):
 			return fmt.Sprintf("is an apiKey in the header %q, which cannot be set", s.Name)
 		}
@@ -159,7 +165,10 @@ func originOf(address string) string {
 	return strings.ToLower(u.Scheme + "://" + u.Host)
 }
 
-var errLineBreak = errors.New("a credential holds a line break or control character")
+var (
+	errLineBreak = errors.New("a credential holds a line break or control character")
+	errCookie    = errors.New("a credential that goes into a cookie holds a blank or one of ; , \" \\")
+)
 
 // apply puts the credential into the request.
 func (p *securityPlan) apply(x *execution, r *Request, to *target) error {
@@ -199,9 +208,30 @@ func (p *securityPlan) apply(x *execution, r *Request, to *target) error {
 		to.query = queryEscape(to.query, secret)
 		return nil
 	}
+	if p.scheme.Type == "apiKey" && p.scheme.In == registry.InCookie {
+		return r.setCookie(p.scheme.Name, secret)
+	}
 	name, v := header(&p.scheme, secret)
 	r.Header[name] = []string{v}
 	r.masked = append(r.masked, name)
+	return nil
+}
+
+// setCookie sends a credential as a cookie, in place of any of that name that the tool's template or an argument gave. It
+// goes as it is: cookies have no escaping, and what the backend handed out is what it wants back.
+func (r *Request) setCookie(name, secret string) error {
+	if strings.ContainsFunc(secret, func(c rune) bool { return c == ';' || c == ',' || c == ' ' || c == '"' || c == '\\' }) { // RFC 6265, 4.1.1
+		return errCookie
+	}
+	var cookies []string
+	for cookie := range strings.SplitSeq(strings.Join(r.Header["Cookie"], ";"), ";") {
+		cookie = strings.TrimSpace(cookie)
+		if other, _, _ := strings.Cut(cookie, "="); cookie != "" && strings.TrimSpace(other) != name {
+			cookies = append(cookies, cookie)
+		}
+	}
+	r.Header["Cookie"] = []string{strings.Join(append(cookies, name+"="+secret), "; ")}
+	r.masked = append(r.masked, "Cookie")
 	return nil
 }
 

@@ -152,7 +152,7 @@ func (c *toolCompiler) usesConfig(field string, line int, path []string) {
 }
 
 var (
-	bareArg = regexp.MustCompile(`\{\{\s*\.args\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}`)
+	bareArg = regexp.MustCompile(`\{\{\s*\.args\.([_\pL\p{Nd}](?:[-_\pL\p{Nd}]*[_\pL\p{Nd}])?)\s*\}\}`)
 	// plainName is what looks like the name of an argument, rather than like other text in braces.
 	plainName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 	// blocks change what the dot is, so that {{.args.x}} within them may be something else.

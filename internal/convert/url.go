@@ -113,10 +113,14 @@ func (t *Tool) assemble(path, query []byte, parts []piece, vals []value) (target
 		}
 		out.path, out.segment = append(out.path, '/'), 1
 	}
+	omitted := false // the pair that stood directly before
 	for i, p := range parts {
 		if p.arg < 0 {
 			if i > 0 {
 				rest = p.lit
+			}
+			if omitted && len(out.query) == 0 {
+				rest = strings.TrimPrefix(rest, "&")
 			}
 			if place == inPath {
 				if err := out.endSegment(t, rest); err != nil {
@@ -124,6 +128,10 @@ func (t *Tool) assemble(path, query []byte, parts []piece, vals []value) (target
 				}
 			}
 			place = out.literal(rest, place)
+			omitted = false
+			continue
+		}
+		if omitted = place == inQuery && !vals[p.arg].sent() && endsPair(parts[i+1:]) && out.omitPair(); omitted {
 			continue
 		}
 		if err := out.argument(t, p, vals[p.arg], place); err != nil {
@@ -196,6 +204,23 @@ func (o *target) literal(s string, place int) int {
 		}
 	}
 	return place
+}
+
+// omitPair takes back the name of a pair of the query that is to have no value; false if some of a value is there already. A
+// parameter that the caller left out is not sent, wherever its author wrote it: "page=" is not what the backend assumes
+// where there is no page.
+func (o *target) omitPair() bool {
+	start := bytes.LastIndexByte(o.query, '&') + 1
+	if eq := bytes.IndexByte(o.query[start:], '='); eq < 1 || start+eq+1 != len(o.query) {
+		return false
+	}
+	o.query = o.query[:max(start-1, 0)]
+	return true
+}
+
+// endsPair reports whether nothing of the query's current pair follows.
+func endsPair(rest []piece) bool {
+	return len(rest) == 0 || rest[0].arg < 0 && (rest[0].lit[0] == '&' || rest[0].lit[0] == '#')
 }
 
 func (o *target) argument(t *Tool, p piece, v value, place int) (err error) {

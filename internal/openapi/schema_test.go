@@ -93,6 +93,9 @@ func TestOperations(t *testing.T) {
 		{"security: one rather than two", `{"security":[{"a":[],"b":[]},{"b":[]}]}`, []string{"security: {id: b}"}, []string{"id: a"}, ""},
 		{"security: what can be followed", `{"security":[{"mutual":[]},{"b":[]}]}`, []string{"security: {id: b}"}, nil, ""},
 		{"security: nothing can be followed", `{"security":[{"mutual":[]}]}`, nil, []string{"security"}, "calls are sent without credentials: mutual is of type mutualTLS, which is not supported"},
+		{"security: a cookie", `{"security":[{"sid":[]}],"parameters":[{"name":"sid","in":"cookie","schema":{"type":"string"}}]}`,
+			[]string{"security: {id: sid}", "{id: sid, type: apiKey, in: cookie, name: sid, defaultCredential: '{{.config.sid}}'}"}, []string{"position: cookie"}, ""},
+		{"security: two cookies", `{"security":[{"a":[],"sid":[],"lang":[]}]}`, []string{"security: {id: a}", "{key: Cookie, value: 'sid={{.config.sid}}; lang={{.config.lang}}'}"}, nil, ""},
 		{"security: not needed", `{"security":[]}`, nil, []string{"security"}, ""},
 		{"security: perhaps needed", `{"security":[{},{"b":[]}]}`, []string{"security: {id: b}"}, nil, ""},
 		{"security: two in one header", `{"security":[{"basic":[],"bearer":[]}]}`, nil, []string{"security"}, ""},
@@ -115,7 +118,7 @@ func TestOperations(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			src := fmt.Sprintf(`{"openapi":"3.0.0","servers":[{"url":"https://example.com"}],"paths":{"/x/{id}":{"post":%s},"/other":{"get":{}}},"components":{"securitySchemes":{
-				"a":{"type":"apiKey","in":"header","name":"X-A"},"b":{"type":"http","scheme":"Bearer"},"mutual":{"type":"mutualTLS"},"basic":{"type":"http","scheme":"basic"},"bearer":{"type":"openIdConnect"}}}}`, test.operation)
+				"a":{"type":"apiKey","in":"header","name":"X-A"},"b":{"type":"http","scheme":"Bearer"},"mutual":{"type":"mutualTLS"},"sid":{"type":"apiKey","in":"cookie","name":"sid"},"lang":{"type":"apiKey","in":"cookie","name":"lang"},"basic":{"type":"http","scheme":"basic"},"bearer":{"type":"openIdConnect"}}}}`, test.operation)
 			r, err := Import(t.Context(), []byte(src), Options{Name: "demo"})
 			if err != nil {
 				t.Fatal(err)

@@ -33,16 +33,16 @@ func (im *importer) scheme(name string) (*scheme, string) {
 	switch kind, how := p.get("type").str(), strings.ToLower(p.get("scheme").str()); {
 	case kind == "apiKey":
 		s.kind, s.in, s.name = "apiKey", p.get("in").str(), p.get("name").str()
-		if s.in != "header" && s.in != "query" || s.name == "" {
+		if s.in != "header" && s.in != "query" && s.in != "cookie" || s.name == "" {
 			return nil, fmt.Sprintf("is a key in a %s, which is not supported", clean(s.in, maxTitle))
 		}
-		if s.in == "header" && !headerName.MatchString(s.name) {
-			return nil, "is a key in a header whose name is not valid"
+		if s.in != "query" && !headerName.MatchString(s.name) {
+			return nil, fmt.Sprintf("is a key in a %s whose name is not valid", s.in)
 		}
 		if s.in == "header" && http.CanonicalHeaderKey(s.name) != "Authorization" && slices.Contains(ignoredHeaders, http.CanonicalHeaderKey(s.name)) {
 			return nil, fmt.Sprintf("is a key in the header %s, which is not supported", s.name)
 		}
-		s.about = fmt.Sprintf("API key, sent in the %s %s", map[string]string{"header": "header", "query": "query parameter"}[s.in], clean(s.name, maxTitle))
+		s.about = fmt.Sprintf("API key, sent in the %s %s", map[string]string{"header": "header", "query": "query parameter", "cookie": "cookie"}[s.in], clean(s.name, maxTitle))
 	case kind == "basic" || kind == "http" && how == "basic":
 		s.scheme, s.about = "basic", "user:password"
 	case kind == "http" && how == "bearer":
@@ -119,16 +119,30 @@ func (im *importer) secure(t *tool, op place) error {
 				map[string]string{"bearer": "{{.config." + s.id + "}}", "basic": "{{b64enc .config." + s.id + "}}"}[s.scheme]})
 		case s.in == "header":
 			t.headers = append(t.headers, [2]string{s.name, "{{.config." + s.id + "}}"})
+		case s.in == "cookie":
+			t.cookie(s.name + "={{.config." + s.id + "}}")
 		default:
 			t.query = append(t.query, queryName(s.name)+"={{.config."+s.id+"}}&")
 		}
-		if s.in == "header" {
+		switch s.in {
+		case "header":
 			t.carried["header "+http.CanonicalHeaderKey(s.name)] = true
-		} else if s.in == "query" {
-			t.carried["query "+s.name] = true
+		case "query", "cookie":
+			t.carried[s.in+" "+s.name] = true
 		}
 	}
 	return nil
+}
+
+// cookie adds a pair to the tool's Cookie header.
+func (t *tool) cookie(pair string) {
+	for i := range t.headers {
+		if h := &t.headers[i]; h[0] == "Cookie" {
+			h[1] += "; " + pair
+			return
+		}
+	}
+	t.headers = append(t.headers, [2]string{"Cookie", pair})
 }
 
 // compatible tells whether several credentials can travel in one request.

@@ -9,7 +9,7 @@ func Assemble(m *Manifest, version string, spec *Spec, set *ToolSet) (*Definitio
 	protocol := protocolOf(m, spec)
 	def := &Definition{
 		Name: m.Name, Version: version, Protocol: protocol, Description: spec.Description,
-		SecuritySchemes: set.SecuritySchemes, Hidden: maps.Clone(set.hidden),
+		SecuritySchemes: set.SecuritySchemes, Unusable: set.unusable, Hidden: maps.Clone(set.hidden),
 		Deprecated: m.Status == "deprecated" || spec.Status == "deprecated",
 	}
 	if def.Description == "" {

@@ -32,9 +32,6 @@ func readBackend(r *reader, o *object, def *Definition) *backend {
 		if b.Group == "" {
 			b.Group = "DEFAULT_GROUP"
 		}
-		if b.Scheme == "" {
-			b.Scheme = "http"
-		}
 		def.Backend.Ref = b
 	}
 	if u.has("url") && u.has("nacos") {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 )
@@ -25,7 +26,7 @@ func readSchemes(o *object) []SecurityScheme {
 			return
 		}
 		scheme := SecurityScheme{
-			ID: s.text("id"), Type: s.text("type"), Scheme: s.text("scheme"), In: s.text("in"), Name: s.text("name"),
+			ID: s.text("id"), Type: s.text("type"), Scheme: strings.ToLower(s.text("scheme")), In: s.text("in"), Name: s.text("name"),
 			DefaultCredential: s.text("defaultCredential"), Line: n.Line,
 		}
 		if scheme == (SecurityScheme{Line: n.Line}) {
@@ -53,6 +54,9 @@ func checkSchemes(r *reader, path string, schemes []SecurityScheme) {
 	}
 }
 
+// keyPlaces are where an apiKey may stand.
+var keyPlaces = []string{InHeader, InQuery, InCookie}
+
 // fault tells what is wrong with a scheme: the field and a message; "" if nothing is.
 func (s SecurityScheme) fault() (field, message string) {
 	switch {
@@ -64,14 +68,16 @@ func (s SecurityScheme) fault() (field, message string) {
 		return "type", fmt.Sprintf(`must be "http" or "apiKey", not %q%s`, shown(s.Type), spelling.DidYouMean(s.Type, []string{"http", "apiKey"}))
 	case s.Type == "http" && s.Scheme != "basic" && s.Scheme != "bearer":
 		return "scheme", fmt.Sprintf(`must be "basic" or "bearer" where type is http, not %q%s`, shown(s.Scheme), spelling.DidYouMean(s.Scheme, []string{"basic", "bearer"}))
-	case s.Type == "apiKey" && s.In != "header" && s.In != "query":
-		return "in", fmt.Sprintf(`must be "header" or "query" where type is apiKey, not %q%s`, shown(s.In), spelling.DidYouMean(s.In, []string{"header", "query"}))
+	case s.Type == "apiKey" && !contains(keyPlaces, s.In):
+		return "in", fmt.Sprintf(`must be "header", "query" or "cookie" where type is apiKey, not %q%s`, shown(s.In), spelling.DidYouMean(s.In, keyPlaces))
 	case s.Type == "apiKey" && s.Name == "":
 		return "name", `missing field "name"`
 	case s.Type == "apiKey" && s.In == "header":
 		if why := unsafeToSend(s.Name); why != "" {
 			return "name", fmt.Sprintf("header %q cannot carry a credential: %s", shown(s.Name), why)
 		}
+	case s.Type == "apiKey" && s.In == "cookie" && !httpguts.ValidHeaderFieldName(s.Name): // RFC 6265, 4.1.1: a token as well
+		return "name", fmt.Sprintf("%q cannot be the name of a cookie", shown(s.Name))
 	}
 	return "", ""
 }
@@ -111,7 +117,7 @@ func (def *Definition) defaultSecurity(r *reader, o *object, s *server) {
 			continue
 		}
 		if !def.HasScheme(ref.ref.ID) {
-			r.reject(o.find(ref.field), ref.field, "no security scheme has the id %q%s", shown(ref.ref.ID), spelling.DidYouMean(ref.ref.ID, def.schemeIDs()))
+			r.reject(o.find(ref.field), ref.field, "%s", noScheme(ref.ref.ID, def.Unusable, def.schemeIDs()))
 		}
 	}
 }
@@ -120,6 +126,14 @@ func (def *Definition) defaultSecurity(r *reader, o *object, s *server) {
 // Backend.Security: an upstreams document may name a scheme of the service's own.
 func (def *Definition) HasScheme(id string) bool {
 	return slices.ContainsFunc(def.SecuritySchemes, func(s SecurityScheme) bool { return s.ID == id })
+}
+
+// noScheme says that no scheme of an id can be used: it was left out, for the reason that unusable holds, or is not among ids.
+func noScheme(id string, unusable map[string]string, ids []string) string {
+	if why, ok := unusable[id]; ok {
+		return fmt.Sprintf("the security scheme %q cannot be used (%s)", shown(id), why)
+	}
+	return fmt.Sprintf("no security scheme has the id %q%s", shown(id), spelling.DidYouMean(id, ids))
 }
 
 func (def *Definition) schemeIDs() []string {

@@ -118,11 +118,8 @@ func (s *Spec) backend(protocol, version string) *BackendRef {
 	if ref.Group == "" {
 		ref.Group = "DEFAULT_GROUP"
 	}
-	if ref.Scheme == "" {
-		ref.Scheme = "http"
-		if protocol == "https" {
-			ref.Scheme = "https"
-		}
+	if ref.Scheme == "" && protocol == "https" {
+		ref.Scheme = "https"
 	}
 	return ref
 }

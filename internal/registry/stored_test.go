@@ -9,7 +9,7 @@ import (
 )
 
 func TestStoredFaultsNameTheLineWhereThereAreSeveral(t *testing.T) {
-	doc := "{\n \"tools\": [\n  {\"name\": \"a\"},\n  {\"name\": \"b c\"}\n ],\n \"toolsMeta\": {\n  \"a\": {\n   \"enabled\": 7\n  }\n }\n}"
+	doc := "{\n \"tools\": [\n  {\"name\": \"a\"},\n  {\"name\": \"b\\u0001\"}\n ],\n \"toolsMeta\": {\n  \"a\": {\n   \"enabled\": 7\n  }\n }\n}"
 	lines := func(doc string) []string {
 		set, found := ParseTools("x-1-mcp-tools.json", []byte(doc))
 		_, more := Assemble(&Manifest{ID: "x", Name: "x", Protocol: "http"}, "1", &Spec{Ref: &SpecRef{Service: "s"}}, set)
@@ -100,9 +100,9 @@ func TestManifestVersions(t *testing.T) {
 }
 
 func TestSchemeOfRegistryBackends(t *testing.T) {
-	cases := []struct{ protocol, transport, want string }{
-		{"http", "", "http"}, {"https", "", "https"}, {"https", "http", "http"}, {"http", "HTTPS", "https"},
-		{"mcp-sse", "", "http"}, {"mcp-streamable", "https", "https"},
+	cases := []struct{ protocol, transport, want, on443 string }{
+		{"http", "", "http", "https"}, {"https", "", "https", "https"}, {"https", "http", "http", "http"}, {"http", "HTTPS", "https", "https"},
+		{"mcp-sse", "", "http", "https"}, {"mcp-streamable", "https", "https", "https"}, {"mcp-streamable", "http", "http", "http"},
 	}
 	for _, c := range cases {
 		t.Run(c.protocol+" "+c.transport, func(t *testing.T) {
@@ -112,8 +112,8 @@ func TestSchemeOfRegistryBackends(t *testing.T) {
 			if def == nil {
 				t.Fatal(found)
 			}
-			if got := def.Backend.Ref.Scheme; got != c.want {
-				t.Errorf("scheme %q, want %q", got, c.want)
+			if got, on443 := def.Backend.Ref.SchemeAt(8443), def.Backend.Ref.SchemeAt(443); got != c.want || on443 != c.on443 {
+				t.Errorf("scheme %q, on port 443 %q, want %q and %q", got, on443, c.want, c.on443)
 			}
 			if converted := def.Kind.Converted(); converted != (def.Backend.Path == "") {
 				t.Errorf("converted %v with path %q: exportPath is no prefix of an HTTP backend's paths", converted, def.Backend.Path)

@@ -9,8 +9,6 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
-
-	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/spelling"
 )
 
 // emptySchema is the input schema of a tool without arguments.
@@ -243,7 +241,7 @@ func (t *Tool) faults(def *Definition) []toolFault {
 		ref   *SecurityRef
 	}{{"security.id", t.Security}, {"requestTemplate.security.id", q.Security}} {
 		if ref.ref != nil && !def.HasScheme(ref.ref.ID) {
-			add(ref.field, "no security scheme has the id %q%s", shown(ref.ref.ID), spelling.DidYouMean(ref.ref.ID, def.schemeIDs()))
+			add(ref.field, "%s", noScheme(ref.ref.ID, def.Unusable, def.schemeIDs()))
 		}
 	}
 	return list

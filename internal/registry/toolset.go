@@ -18,7 +18,8 @@ type ToolSet struct {
 	hidden          map[string]bool
 	downstream      *SecurityRef
 	upstream        *SecurityRef
-	downstreamLine  int // 0 where unknown
+	unusable        map[string]string // schemes that were left out, by id: why
+	downstreamLine  int               // 0 where unknown
 	upstreamLine    int
 }
 
@@ -41,19 +42,7 @@ func ParseTools(dataID string, content []byte) (*ToolSet, []Rejection) {
 	s.expect(root, "", sequence, "tools", "securitySchemes")
 	s.expect(root, "", mapping, "toolsMeta", "extensions")
 	s.expect(root.object("extensions"), "extensions.", mapping, "server.defaultDownstreamSecurity", "server.defaultUpstreamSecurity")
-	root["securitySchemes"].ForEach(func(_, v gjson.Result) bool {
-		m := membersOf(v)
-		scheme := SecurityScheme{ID: m.text("id"), Type: m.text("type"), Scheme: m.text("scheme"), In: m.text("in"), Name: m.text("name"), DefaultCredential: m.text("defaultCredential")}
-		if scheme == (SecurityScheme{}) {
-			return true
-		}
-		if field, message := scheme.fault(); message != "" {
-			s.warn(fmt.Sprintf("securitySchemes[%d].%s", len(set.SecuritySchemes), field), "%s: the scheme is left out", message)
-			return true
-		}
-		set.SecuritySchemes = append(set.SecuritySchemes, scheme)
-		return true
-	})
+	s.readStoredSchemes(set, root["securitySchemes"])
 	extensions := root.object("extensions")
 	set.downstream = storedSecurity(extensions.object("server.defaultDownstreamSecurity"))
 	if set.downstream != nil && !set.downstream.Passthrough {
@@ -70,12 +59,17 @@ func ParseTools(dataID string, content []byte) (*ToolSet, []Rejection) {
 		}
 		s.found = append(s.found, in.found...)
 	}
+	names := servedNames(root["tools"])
 	taken := map[string]bool{}
 	root["tools"].ForEach(func(_, v gjson.Result) bool {
 		m := membersOf(v)
-		name := m.text("name")
-		t := s.readStoredTool(len(set.tools), v, m, meta, taken[name])
+		written := m.text("name")
+		name := names[written]
+		t := s.readStoredTool(len(set.tools), v, m, meta.object(written), name, taken[name])
 		taken[name] = true
+		if set.hidden[written] {
+			set.hidden[name] = true
+		}
 		set.tools = append(set.tools, t)
 		return true
 	})
@@ -83,6 +77,55 @@ func ParseTools(dataID string, content []byte) (*ToolSet, []Rejection) {
 		return nil, s.found
 	}
 	return set, s.found
+}
+
+// readStoredSchemes reads the security schemes. One that cannot be used is left out, by name, so that the tools which name it
+// can say why they are not served.
+func (s *stored) readStoredSchemes(set *ToolSet, list gjson.Result) {
+	i := -1
+	list.ForEach(func(_, v gjson.Result) bool {
+		i++
+		m := membersOf(v)
+		scheme := SecurityScheme{ID: m.text("id"), Type: m.text("type"), Scheme: m.text("scheme"), In: m.text("in"), Name: m.text("name"), DefaultCredential: m.text("defaultCredential")}
+		if scheme == (SecurityScheme{}) {
+			return true
+		}
+		switch strings.ToLower(scheme.Type) {
+		case "oauth2", "openidconnect":
+			s.warn(fmt.Sprintf("securitySchemes[%d].type", i), "%q counts as http bearer, with an access token as the credential: no OAuth flow is run towards backends", shown(scheme.Type))
+			scheme.Type, scheme.Scheme = "http", "bearer"
+		}
+		scheme.Scheme = strings.ToLower(scheme.Scheme)
+		if field, message := scheme.fault(); message != "" {
+			s.warn(fmt.Sprintf("securitySchemes[%d].%s", i, field), "%s: the scheme is left out", message)
+			if len(set.unusable) < maxSchemes && scheme.ID != "" {
+				if set.unusable == nil {
+					set.unusable = map[string]string{}
+				}
+				set.unusable[scheme.ID] = field + ": " + message
+			}
+			return true
+		}
+		set.SecuritySchemes = append(set.SecuritySchemes, scheme)
+		return true
+	})
+}
+
+// servedNames returns the names under which the tools of a list are served. Blanks, which a name cannot have but the operationId
+// of an OpenAPI document can, become underscores, unless that is the name of another tool.
+func servedNames(list gjson.Result) map[string]string {
+	names := map[string]string{}
+	list.ForEach(func(_, v gjson.Result) bool {
+		name := membersOf(v).text("name")
+		names[name] = name
+		return true
+	})
+	for name := range names {
+		if joined := strings.Join(strings.Fields(name), "_"); !validTool(name) && names[joined] == "" {
+			names[name] = joined
+		}
+	}
+	return names
 }
 
 func storedSecurity(m members) *SecurityRef {
@@ -93,11 +136,11 @@ func storedSecurity(m members) *SecurityRef {
 	return &ref
 }
 
-// readStoredTool reads tools[index] together with its entry in toolsMeta.
-func (s *stored) readStoredTool(index int, at gjson.Result, m, allMeta members, taken bool) storedTool {
+// readStoredTool reads tools[index], which is served as name, together with its entry in toolsMeta.
+func (s *stored) readStoredTool(index int, at gjson.Result, m, meta members, name string, taken bool) storedTool {
 	in := &stored{group: s.group, dataID: s.dataID, tool: indexed("tools", index), doc: s.doc, line: s.doc.lineOf(at.Index)}
 	t := storedTool{Tool: Tool{
-		Name: m.text("name"), Title: m.text("title"), Description: m.text("description"),
+		Name: name, Title: m.text("title"), Description: m.text("description"),
 		Line: in.line, Annotations: m.raw("annotations"), Meta: m.raw("_meta"), InputSchema: m.raw("inputSchema"), OutputSchema: m.raw("outputSchema"),
 	}}
 	switch {
@@ -112,6 +155,9 @@ func (s *stored) readStoredTool(index int, at gjson.Result, m, allMeta members, 
 		return t
 	default:
 		in.tool = shown(t.Name)
+		if given := m.text("name"); given != t.Name {
+			in.warn("name", "%q holds blanks: the tool is served, and granted, as %q", shown(given), shown(t.Name))
+		}
 	}
 	if t.InputSchema == nil {
 		if _, there := m["inputSchema"]; there {
@@ -122,7 +168,6 @@ func (s *stored) readStoredTool(index int, at gjson.Result, m, allMeta members, 
 	in.expect(m, "", mapping, "security")
 	in.expectOrLeave(m, textual, "title", "description")
 	in.expectOrLeave(m, mapping, "annotations", "_meta", "outputSchema")
-	meta := allMeta.object(t.Name)
 	template := meta.object("templates").object("json-go-template")
 	switch {
 	case meta == nil:
@@ -218,7 +263,7 @@ func (t *ToolSet) PassthroughFaults() []Rejection {
 			return
 		}
 		s.line = line
-		s.reject("extensions.server."+field+".id", "no security scheme has the id %q", shown(ref.ID))
+		s.reject("extensions.server."+field+".id", "%s", noScheme(ref.ID, t.unusable, nil))
 	}
 	if d := t.downstream; d != nil && d.Passthrough {
 		check("defaultDownstreamSecurity", d, t.downstreamLine)

@@ -53,9 +53,10 @@ type Definition struct {
 	Backend         Backend
 	Config          map[string]any // server.config: values templates see as .config
 	SecuritySchemes []SecurityScheme
-	Tools           []Tool          // converted services: in document order, enabled ones only
-	Hidden          map[string]bool // tools disabled for everyone (toolsMeta.enabled false)
-	AllowTools      map[string]bool // Higress's allowTools: the only tools that anybody sees and calls; nil means all
+	Unusable        map[string]string `json:",omitempty"` // registry services: the schemes that were left out, by id, and what is wrong with them
+	Tools           []Tool            // converted services: in document order, enabled ones only
+	Hidden          map[string]bool   // tools disabled for everyone (toolsMeta.enabled false)
+	AllowTools      map[string]bool   // Higress's allowTools: the only tools that anybody sees and calls; nil means all
 	Deprecated      bool
 	// Downstream is where callers have a credential of their own for an MCP backend, which is handed on to it; nil: none
 	// is. Tools of converted services have it in their Security.
@@ -83,8 +84,20 @@ type BackendRef struct {
 	Namespace string // empty: the source's own
 	Group     string
 	Service   string
-	Scheme    string // http or https
+	Scheme    string // http or https; empty leaves it to each instance's port: see SchemeAt
 	Version   string // when set, instances whose metadata _mcp_server_version is set and differs are left out
+}
+
+// SchemeAt returns the scheme by which an instance on a port is called. Where the documents name none it is what the port is
+// for, as Nacos's console and nacos-mcp-router have it: https on 443, http on any other.
+func (r *BackendRef) SchemeAt(port int) string {
+	switch {
+	case r.Scheme != "":
+		return r.Scheme
+	case port == 443:
+		return "https"
+	}
+	return "http"
 }
 
 // TLS is how a service's backend is dialled over TLS. CA, Cert and Key name files below the boot configuration's
@@ -118,7 +131,7 @@ type SecurityScheme struct {
 	ID                string
 	Type              string // http | apiKey
 	Scheme            string // basic | bearer, for http
-	In                string // header | query, for apiKey
+	In                string // header | query | cookie, for apiKey
 	Name              string // for apiKey
 	DefaultCredential string // template over config
 	Line              int

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -29,7 +30,7 @@ type Backend struct {
 	u       *Upstreams
 	service string
 	timeout time.Duration
-	base    *url.URL // nil: every request brings an absolute URL. With ref, the host is a placeholder.
+	base    *url.URL // nil: every request brings an absolute URL. With ref, scheme and host are placeholders.
 	ref     *registry.BackendRef
 	set     *set // nil without ref
 	pool    *pool
@@ -145,7 +146,7 @@ func (b *Backend) Naming() bool { return b.set != nil }
 // Timeout is how long a call may take to its first byte.
 func (b *Backend) Timeout() time.Duration { return b.timeout }
 
-// URL is the backend's own URL with the instance given, for resolving what the backend writes relative to it.
+// URL returns the backend's own URL at the instance given, for resolving what the backend writes relative to it.
 func (b *Backend) URL(instance string) *url.URL {
 	if b.base == nil {
 		return nil
@@ -153,6 +154,9 @@ func (b *Backend) URL(instance string) *url.URL {
 	u := *b.base
 	if b.set != nil {
 		u.Host = instance
+		_, port, _ := net.SplitHostPort(instance)
+		n, _ := strconv.Atoi(port)
+		u.Scheme = b.ref.SchemeAt(n)
 	}
 	return &u
 }
@@ -250,16 +254,20 @@ func (b *Backend) target(c *clock, r *Request, tried []*instance) (*url.URL, *in
 		return nil, nil, &Error{Kind: NoInstance, detail: refName(*b.ref)}
 	}
 	r.joined = *u
-	r.joined.Host = in.address
+	r.joined.Scheme, r.joined.Host = in.scheme, in.address
 	return keyless(&r.joined, in)
 }
 
 // known gives the instance that an absolute URL names; nil for any other address.
 func (b *Backend) known(u *url.URL) *instance {
-	if b.set == nil || u.Scheme != b.ref.Scheme {
+	if b.set == nil {
 		return nil
 	}
-	return b.set.picker.Load().find(hostPort(u))
+	in := b.set.picker.Load().find(hostPort(u))
+	if in == nil || u.Scheme != in.scheme {
+		return nil
+	}
+	return in
 }
 
 // keyless refuses a URL that carries one of the proxy's own keys.

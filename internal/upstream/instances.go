@@ -51,6 +51,7 @@ func (e *ejection) answered() {
 // instance is one address of a picker; immutable but for its ejection.
 type instance struct {
 	address string // host:port, IPv6 in brackets
+	scheme  string // http or https
 	weight  float64
 	healthy bool
 	*ejection
@@ -63,18 +64,18 @@ type picker struct {
 	total  float64
 }
 
-// newPicker keeps what can be dialled: enabled instances with a sane address, of the wanted version. Ejections are
+// newPicker keeps what can be dialled: enabled instances with a sane address, of the version that ref wants. Ejections are
 // carried over from old by address.
-func newPicker(list []Instance, version string, old *picker) *picker {
+func newPicker(list []Instance, ref *registry.BackendRef, old *picker) *picker {
 	p := &picker{}
 	seen := make(map[string]bool, len(list))
 	for _, in := range list {
 		address, ok := addressOf(in)
-		if v := in.Metadata[versionKey]; !ok || !in.Enabled || seen[address] || version != "" && v != "" && v != version {
+		if v := in.Metadata[versionKey]; !ok || !in.Enabled || seen[address] || ref.Version != "" && v != "" && v != ref.Version {
 			continue
 		}
 		seen[address] = true
-		n := &instance{address: address, weight: in.Weight, healthy: in.Healthy}
+		n := &instance{address: address, scheme: ref.SchemeAt(in.Port), weight: in.Weight, healthy: in.Healthy}
 		if !(n.weight > 0) || math.IsInf(n.weight, 0) {
 			n.weight = 0
 		}
@@ -221,7 +222,7 @@ func (s *set) follow(subscribe func(registry.BackendRef, func([]Instance)) (func
 
 func (s *set) update(list []Instance) {
 	s.mu.Lock()
-	s.picker.Store(newPicker(list, s.ref.Version, s.picker.Load()))
+	s.picker.Store(newPicker(list, &s.ref, s.picker.Load()))
 	s.mu.Unlock()
 	s.once.Do(func() { close(s.first) })
 }

@@ -168,10 +168,11 @@ func (b *Backend) locate(def registry.Backend) error {
 	raw := def.URL
 	switch {
 	case def.Ref != nil:
-		if s := def.Ref.Scheme; s != "http" && s != "https" {
+		if s := def.Ref.Scheme; s != "" && s != "http" && s != "https" {
 			return &OpenError{b.service, "scheme of the naming service must be http or https"}
 		}
-		raw = def.Ref.Scheme + "://naming.invalid" + ensureSlash(def.Path)
+		// Host and scheme are those of the instance that is chosen.
+		raw = "http://naming.invalid" + ensureSlash(def.Path)
 	case raw == "":
 		return nil // every request brings its own URL
 	}

@@ -1,6 +1,7 @@
 package template
 
 import (
+	"regexp"
 	"sort"
 	"strconv"
 	"strings"
@@ -18,11 +19,11 @@ const (
 // maxNesting bounds blocks within blocks, else-ifs in a row counted too: the parser and the evaluator recurse on them.
 const maxNesting = 200
 
-// source is a template's text made readable for text/template/parse, which knows no ${…}.
+// source is a template's text made readable for text/template/parse, which knows neither ${…} nor .args.X-Request-Id.
 type source struct {
 	name    string
 	orig    string
-	text    string // with every ${…} rewritten to a call
+	text    string // with every ${…} and .args.a-b rewritten to a call
 	edits   []edit
 	actions []span // in text
 	open    []span // blocks that were never closed
@@ -33,10 +34,10 @@ type span struct{ start, end int }
 // edit says that the bytes at is in text came from the bytes was in orig.
 type edit struct{ is, was span }
 
-// readSource rewrites ${…} and bounds the nesting.
+// readSource rewrites ${…} and .args.a-b, and bounds the nesting.
 func readSource(name, text string) (*source, error) {
 	s := &source{name: name, orig: text, text: text}
-	if strings.Contains(text, "${") {
+	if strings.Contains(text, "${") || dashedArg.MatchString(text) {
 		s.rewrite()
 	}
 	var blocks []block
@@ -139,7 +140,28 @@ func quoteEnd(s string, i int) int {
 // secretKinds begin what counts as a reference in plain text; inside an action anything in ${…} is one.
 var secretKinds = []string{"nacos.", "credential:", "env:", "file:"}
 
-// rewrite turns ${…} into calls of secretFunc and keeps the positions.
+// dashedArg is an argument whose name has dashes. Nacos's console writes those of an OpenAPI document this way, which is in
+// no case a template that the parser takes.
+var (
+	dashedArg   = regexp.MustCompile(`\.args\.([_\pL\p{Nd}]+(?:-+[_\pL\p{Nd}]+)+)`)
+	isDashedArg = regexp.MustCompile(`^` + dashedArg.String())
+)
+
+// dashedArgAt returns the name of the argument with dashes that is read at o[i], and the position after it; "" for none.
+// Only the root's .args counts: it follows nothing, or the $ that stands for the root.
+func dashedArgAt(o string, i int) (name string, end int) {
+	before, size := utf8.DecodeLastRuneInString(o[:i])
+	if size > 0 && (before == '_' || before == ')' || before == '.' || unicode.IsLetter(before) || unicode.IsDigit(before)) {
+		return "", i
+	}
+	m := isDashedArg.FindStringSubmatchIndex(o[i:])
+	if m == nil {
+		return "", i
+	}
+	return o[i+m[2] : i+m[3]], i + m[1]
+}
+
+// rewrite turns ${…} into calls of secretFunc, .args.a-b into calls of index, and keeps the positions.
 func (s *source) rewrite() {
 	var b strings.Builder
 	o := s.orig
@@ -205,12 +227,29 @@ func (s *source) rewriteAction(b *strings.Builder, start int, replace func(int, 
 			end := quoteEnd(o, i)
 			b.WriteString(o[i:end])
 			i = end
+		case strings.HasPrefix(o[i:], "$.args.") || strings.HasPrefix(o[i:], ".args."):
+			i = s.rewriteArg(b, i)
 		default:
 			b.WriteByte(o[i])
 			i++
 		}
 	}
 	return len(o)
+}
+
+// rewriteArg writes the argument that is read at i as the parser wants it, and returns the position after what it wrote.
+func (s *source) rewriteArg(b *strings.Builder, i int) int {
+	root := len(s.orig[i:]) - len(strings.TrimPrefix(s.orig[i:], "$"))
+	name, end := dashedArgAt(s.orig, i+root)
+	if name == "" {
+		b.WriteByte(s.orig[i])
+		return i + 1
+	}
+	is := span{start: b.Len()}
+	b.WriteString("(index " + s.orig[i:i+root] + ".args " + strconv.Quote(name) + ")")
+	is.end = b.Len()
+	s.edits = append(s.edits, edit{is, span{i, end}})
+	return end
 }
 
 // locate turns a position in text into line and column of the original.

@@ -111,6 +111,29 @@ func TestTemplatesPrintWhatTheTableSays(t *testing.T) {
 	}
 }
 
+// Nacos's console writes arguments whose names have dashes as fields, which Go's grammar does not know. Nothing else of that
+// grammar changes. Seen red without the rewriting.
+func TestArgumentsWithDashes(t *testing.T) {
+	data := request(`{"a-b":"no"}`, `{"X-Request-Id":"7","a--b":"8","日-期":"9","l":["e"],"o":{"x-y":"no"},"x-y":{"z":"10"}}`)
+	for _, tc := range []struct{ text, want string }{
+		{`{{.args.X-Request-Id}}`, `7`},
+		{`{{ .args.X-Request-Id | printf "%s%s" .args.a--b -}} .`, `87.`},
+		{`{{.args.日-期}}{{.args.x-y.z}}{{(.args.x-y).z}}`, `91010`},
+		{`{{if eq .args.X-Request-Id "7"}}{{range .args.l}}{{.}}{{$.args.a--b}}{{end}}{{end}}`, `e8`},
+		{`{{printf ".args.a-b"}}{{/* .args.a-b */}} .args.a-b`, `.args.a-b .args.a-b`},
+		{`{{.args.none-such}}`, ``},
+		{`{{.args.o.x-y}}`, `parse: tool get_pet:1:12: bad character U+002D '-' (for a name with such a character use index, as in {{index .args "a-b"}})`},
+		{`{{.config.a-b}}`, `parse: tool get_pet:1:12: bad character U+002D '-' (for a name with such a character use index, as in {{index .args "a-b"}})`},
+		{`{{.x.args.a-b}}`, `parse: tool get_pet:1:12: bad character U+002D '-' (for a name with such a character use index, as in {{index .args "a-b"}})`},
+		{`{{.args.a-}}`, `parse: tool get_pet:1:10: bad character U+002D '-' (for a name with such a character use index, as in {{index .args "a-b"}})`},
+		{"{{.args.a-b}}\n{{.args.a-b}} {{none}}", `parse: tool get_pet:2:17: function "none" not defined`},
+	} {
+		if got := run(t, Options{}, tc.text, data); got != tc.want {
+			t.Errorf("%s\n got %s\nwant %s", tc.text, got, tc.want)
+		}
+	}
+}
+
 func TestArgumentsAreEscapedInJSONBodies(t *testing.T) {
 	data := request(`{"base":"https://x","frag":"{\"k\":1}","limit":"10","q":"a\"b"}`,
 		`{"x":"a\"b\\c\nd\u2028","n":12345678901234567890,"yes":true,"nul":null,"labels":["a","b\""],"ids":[1,2.50],"o":{"k":"v\""}}`)
