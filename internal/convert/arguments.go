@@ -174,7 +174,7 @@ func (t *Tool) arguments(a *arguments, raw []byte) []string {
 	if quick && t.quick.valid(a.vals) {
 		return nil
 	}
-	return t.input.validate(a.instance(t, members), max(depth, 1), size)
+	return t.input.validate(a.instance(t, members), max(depth, t.nested, 1), size)
 }
 
 // instance gives the arguments as the schema library wants them.
@@ -273,7 +273,7 @@ func (c *toolCompiler) initial(a *arg, d *registry.Arg) {
 	if len(raw) == 0 {
 		return
 	}
-	v, err := parseValue(raw, true)
+	v, depth, err := parseNested(raw, true)
 	if err != nil {
 		c.reject("args", d.Line, "argument %q: default: %v", d.Name, err)
 		return
@@ -282,7 +282,12 @@ func (c *toolCompiler) initial(a *arg, d *registry.Arg) {
 		return // "default: null" says that there is none
 	}
 	a.initial = newValue(raw, v).fit(a.kind)
+	c.tool.nested = max(c.tool.nested, depth+1)
 	if p := c.property(d.Name); p != nil {
+		if c.spent.evaluations += c.input.evaluationsOf(p, a.initial.any, depth, len(raw)); !c.spent.fits() {
+			c.reject("args", d.Line, "argument %q: its default is too large to be held against its schema", d.Name)
+			return
+		}
 		if err := p.Validate(a.initial.any); err != nil {
 			c.warn("args", d.Line, "argument %q: its default is not what its schema allows, so it is not used", d.Name)
 			a.initial = value{}

@@ -40,6 +40,7 @@ type Tool struct {
 	service string
 	args    []arg
 	index   map[string]int
+	nested  int  // how deep the deepest default is in the arguments
 	open    bool // arguments that are not declared are allowed, and go where argsTo* says
 	input   *lateSchema
 	quick   *quickCheck // nil where only input can tell

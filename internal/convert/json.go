@@ -89,13 +89,18 @@ func parseObject(room []member, raw []byte, t *Tool) (members []member, depth in
 
 // parseValue reads one JSON value of any kind.
 func parseValue(raw []byte, lenient bool) (any, error) {
+	v, _, err := parseNested(raw, lenient)
+	return v, err
+}
+
+// parseNested is parseValue, and returns how many objects and arrays are within each other at most.
+func parseNested(raw []byte, lenient bool) (v any, depth int, err error) {
 	r := reader{s: raw, lenient: lenient}
 	r.space()
-	v, err := r.value()
-	if err != nil {
-		return nil, err
+	if v, err = r.value(); err != nil {
+		return nil, 0, err
 	}
-	return v, r.end()
+	return v, r.deepest, r.end()
 }
 
 func (r *reader) end() error {

@@ -25,6 +25,8 @@ type schemaSize struct {
 	subschemas int
 	program    int // instructions of regular expressions
 	ranges     int // bounds of character classes
+
+	evaluations int // of a service: what holding its defaults against their schemas takes
 }
 
 // errServiceSchemas says that a tool's schemas do not fit in what the schemas of one service may take.
@@ -32,7 +34,7 @@ var errServiceSchemas = errors.New("the schemas of this service's tools are too 
 
 // fits reports whether a service's schemas take no more than they may.
 func (s *schemaSize) fits() bool {
-	return s.subschemas <= maxToolsSchemas && s.program <= maxToolsProgram && s.ranges <= 4*maxRanges
+	return s.evaluations <= maxEvaluations && s.subschemas <= maxToolsSchemas && s.program <= maxToolsProgram && s.ranges <= 4*maxRanges
 }
 
 // schemaScan measures the JSON of a schema.

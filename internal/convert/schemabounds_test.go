@@ -215,6 +215,32 @@ func TestArgumentsOverABoundAreRefused(t *testing.T) {
 	}
 }
 
+// TestDefaultsAreBoundedToo: they are held against their schemas when the document is read, and are part of the arguments when
+// somebody calls. Seen red without evaluationsOf: the first took 6 s; and with the arguments' own depth alone: the second did
+// not end.
+func TestDefaultsAreBoundedToo(t *testing.T) {
+	start := time.Now()
+	def := schemaTools(`{"type":"object","properties":{"x":{"type":"string"}}}`, `{"type":"object","properties":{"x":{"type":"string","pattern":"(?:[a-z]?){900}$"}}}`)
+	def.Tools[1].Args[0].Default = json.RawMessage(`"` + strings.Repeat("a", 100_000) + `"`)
+	s, found := Compile(def, Options{})
+	if len(s.Order) != 1 || len(found) != 1 || found[0].Tool != "t01" || !strings.Contains(found[0].Message, "default is too large") {
+		t.Errorf("got %.300v", found)
+	}
+
+	doubling := `{"anyOf":[{"properties":{"c":{"$ref":"#/$defs/n"},"a":{"type":"string"}}},{"properties":{"c":{"$ref":"#/$defs/n"},"b":{"type":"string"}}}]}`
+	def = schemaTools(`{"type":"object","properties":{"x":{"type":"object"}},"allOf":[{"properties":{"x":{"$ref":"#/$defs/n"}}}],"$defs":{"n":` + doubling + `}}`)
+	def.Tools[0].Args[0].Default = json.RawMessage(strings.Repeat(`{"c":`, 50) + `{"a":1,"b":1}` + strings.Repeat(`}`, 50))
+	if s, found = Compile(def, Options{}); len(found) > 0 {
+		t.Fatalf("got %.300v", found)
+	}
+	if _, result, _ := s.Tools["t00"].Request(Call{Arguments: []byte(`{}`)}); !strings.Contains(string(result), "nested too deeply") {
+		t.Errorf("got %.300s", result)
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
 // TestManyArguments: the names of a call's arguments are compared in no more than a moment. Seen red with each compared with
 // each: 200,000 took 40 s.
 func TestManyArguments(t *testing.T) {

@@ -79,6 +79,16 @@ func (s *schema) evaluations(v any) int {
 	return w.n
 }
 
+// evaluationsOf is what validating v against a part of the schema costs at most.
+func (s *schema) evaluationsOf(part *jsonschema.Schema, v any, depth, size int) int {
+	if s.dynamic {
+		return s.bound(depth+1, size)
+	}
+	w := costWalk{}
+	w.node(part, v)
+	return w.n
+}
+
 // costWalk goes the way of the validator, and takes every branch.
 type costWalk struct{ n int }
 
