@@ -25,7 +25,6 @@ import (
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/gateway"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/listener"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/relay"
-	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/store"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
 )
 
@@ -38,7 +37,7 @@ type App struct {
 	replica string
 
 	feeds     *feeds
-	store     *store.Store // nil: none
+	kept      keeper
 	catalog   *catalog.Catalog
 	upstreams *upstream.Upstreams
 	relay     *relay.Relay
@@ -256,9 +255,7 @@ func (a *App) closeParts() {
 	if a.upstreams != nil {
 		a.upstreams.Close()
 	}
-	if a.store != nil {
-		_ = a.store.Close()
-	}
+	a.kept.close()
 	if a.auditLog != nil {
 		a.auditLog.Close()
 	}

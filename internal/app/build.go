@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -40,10 +39,8 @@ func (a *App) build(ctx context.Context) error {
 	if a.feeds, err = openFeeds(ctx, a.config, a.log); err != nil {
 		return err
 	}
-	if err := a.openStore(); err != nil {
-		return err
-	}
-	initial, known, retired := a.load()
+	a.openStore()
+	initial, known, retired := a.kept.load()
 	a.feeds.known = known
 	limits := a.config.Limits
 	tlsFiles := upstream.TLSFiles{Dir: a.config.Upstream.TLSDir}
@@ -63,7 +60,7 @@ func (a *App) build(ctx context.Context) error {
 		ForwardHeaders:   a.config.Upstream.ForwardHeaders,
 		TLSFiles:         tlsFiles,
 		CredentialGroups: a.credentialGroups(), Env: a.config.Credentials.Env, Files: a.config.Credentials.Files,
-		Retired: retired, Unsure: a.store != nil && a.store.Unsure(),
+		Retired: retired, Unsure: a.kept.open() && a.kept.store().Unsure(),
 		OnKeep: a.keep, OnWants: a.feeds.want, OnSwap: a.swapped, Log: a.log,
 	}, initial)
 	if err != nil {
@@ -124,7 +121,7 @@ func (a *App) gauges() {
 	})
 	gauge("nmp_index_serial", "Number of the configuration in force; grows with each change.", func() float64 { return float64(a.catalog.Index().Serial()) })
 	gauge("nmp_store_failing", "1 while the last-known-good store cannot be written.", func() float64 {
-		return asFloat(a.store != nil && a.store.Status().Failing != "")
+		return asFloat(a.kept.open() && a.kept.store().Status().Failing != "")
 	})
 	if audit := a.auditLog; audit != nil {
 		counter := func(name, help string, value func() int64) {
@@ -150,21 +147,6 @@ func (a *App) credentialGroups() []string {
 	return groups
 }
 
-// openStore opens the last-known-good store. One that cannot be had is said and done without.
-func (a *App) openStore() error {
-	path := a.config.State.Path
-	if path == config.StateOff {
-		return nil
-	}
-	s, err := store.Open(store.Options{Dir: path, Identity: a.identity(), Log: a.log})
-	if err != nil {
-		a.log.Error("no last-known-good store: this proxy could not start during an outage of its source", "error", err)
-		return nil
-	}
-	a.store = s
-	return nil
-}
-
 func (a *App) identity() store.Identity {
 	if a.config.Source == config.SourceDir {
 		path, err := filepath.Abs(a.config.Dir.Path)
@@ -177,121 +159,6 @@ func (a *App) identity() store.Identity {
 		Kind: "nacos", Addresses: a.config.Nacos.Addresses, Namespace: a.config.Nacos.Namespace,
 		AccessNamespace: a.config.Nacos.AccessNamespace,
 	}
-}
-
-// retiredGroup is where the store keeps the digests of keys that nobody holds any more, in a record for each first byte.
-// It is no group of the source: a dot cannot begin one.
-const retiredGroup = ".retired-keys"
-
-// lostMD5 is what the source is told of a document that cannot be read: it has another one, or none at all.
-const lostMD5 = "lost"
-
-// load gives what the store kept, oldest first, so that whoever came first holds a disputed key, and the digests of keys
-// that nobody held any more.
-func (a *App) load() ([]catalog.Kept, map[nacos.Key]string, [][32]byte) {
-	known := map[nacos.Key]string{}
-	if a.store == nil {
-		return nil, known, nil
-	}
-	var records []store.Record
-	if err := a.store.Load(func(r store.Record) { records = append(records, r) }); err != nil {
-		a.log.Error("the last-known-good store could not be read whole", "error", err)
-	}
-	slices.SortStableFunc(records, func(x, y store.Record) int { return x.Since.Compare(y.Since) })
-	var initial []catalog.Kept
-	var retired [][32]byte
-	for _, r := range records {
-		if r.Group == retiredGroup {
-			for digest := range slices.Chunk(r.Content, sha256.Size) {
-				if len(digest) == sha256.Size {
-					retired = append(retired, [32]byte(digest))
-				}
-			}
-			continue
-		}
-		key := nacos.Key{Group: r.Group, DataID: r.DataID}
-		if r.Lost {
-			initial = append(initial, catalog.Kept{Change: nacos.Change{Key: key}, Lost: true})
-			known[key] = lostMD5
-		}
-		if r.Content != nil {
-			initial = append(initial, catalog.Kept{Change: nacos.Change{Key: key, Content: r.Content, MD5: r.MD5}, Since: r.Since})
-			known[key] = r.MD5
-		}
-		if r.Refused != nil && r.Refused.Lost {
-			initial = append(initial, catalog.Kept{Change: nacos.Change{Key: key}, Refused: true, Lost: true})
-			known[key] = lostMD5
-		}
-		if r.Refused != nil && r.Refused.Content != nil {
-			initial = append(initial, catalog.Kept{
-				Change: nacos.Change{Key: key, Content: r.Refused.Content, MD5: r.Refused.MD5}, Since: r.Refused.Since, Refused: true, Barred: r.Barred,
-			})
-			known[key] = r.Refused.MD5
-		}
-	}
-	if err := a.store.LoadVersions(func(v store.Version) {
-		whole := &catalog.Whole{WholeKey: catalog.WholeKey(v.VersionName), Latest: v.Latest}
-		if v.Lost {
-			initial = append(initial, catalog.Kept{Whole: whole, Lost: true})
-		}
-		for _, p := range v.Parts {
-			change := nacos.Change{Key: nacos.Key{Group: p.Group, DataID: p.DataID}, Content: p.Content, MD5: p.MD5}
-			initial = append(initial, catalog.Kept{Change: change, Since: p.Since, Whole: whole})
-		}
-	}); err != nil {
-		a.log.Error("the last-known-good store could not be read whole", "error", err)
-	}
-	return initial, known, retired
-}
-
-// keep hands changed documents to the store. All are sealed: service documents hold credentials of backends, too.
-func (a *App) keep(k catalog.Keep) {
-	a.lastChange.Store(time.Now().UnixNano())
-	if a.store == nil {
-		return
-	}
-	var b store.Batch
-	for _, d := range k.Changed {
-		r := store.Record{
-			Group: d.Key.Group, DataID: d.Key.DataID, Content: d.Content(), MD5: d.GoodMD5, Since: d.GoodSince, Sealed: true,
-		}
-		if d.State == catalog.Rejected {
-			r.Refused = &store.Refused{MD5: d.MD5, Since: d.Since, Content: d.Rejected()}
-		}
-		if barred := d.Barred(); len(barred) > 0 {
-			// What is in force of it must not be read as if nobody else held its keys.
-			r.Content, r.MD5, r.Since = nil, "", time.Time{}
-			r.Refused.Content, r.Barred = d.Content(), barred
-		}
-		b.Put = append(b.Put, r)
-	}
-	for _, key := range k.Deleted {
-		b.Delete = append(b.Delete, store.Name(key))
-	}
-	for _, w := range k.Whole {
-		v := store.Version{VersionName: store.VersionName(w.WholeKey), Latest: w.Latest}
-		for _, d := range w.Documents {
-			v.Parts = append(v.Parts, store.Part{Group: d.Key.Group, DataID: d.Key.DataID, MD5: d.GoodMD5, Since: d.GoodSince, Content: d.Content()})
-		}
-		b.PutVersions = append(b.PutVersions, v)
-	}
-	for _, key := range k.NotWhole {
-		b.DeleteVersions = append(b.DeleteVersions, store.VersionName(key))
-	}
-	for _, r := range k.Retired {
-		b.Put = append(b.Put, store.Record{
-			Group: retiredGroup, DataID: hex.EncodeToString([]byte{r.First}), Content: slices.Concat(asSlices(r.Digests)...), Since: time.Now(), Sealed: true,
-		})
-	}
-	a.store.Write(b)
-}
-
-func asSlices(digests [][32]byte) [][]byte {
-	all := make([][]byte, len(digests))
-	for i := range digests {
-		all[i] = digests[i][:]
-	}
-	return all
 }
 
 func (a *App) swapped(d catalog.Delta) {
@@ -310,14 +177,14 @@ func (a *App) subscribe(ref registry.BackendRef, onChange func([]upstream.Instan
 		return nil, fmt.Errorf("subscribe to %s/%s: namespace %q is not in nacos.backendNamespaces", ref.Group, ref.Service, namespace)
 	}
 	of := store.Service{Namespace: namespace, Group: ref.Group, Service: ref.Service}
-	if a.store != nil && !a.feeds.status().Connected {
-		if kept, err := a.store.Instances(of); err == nil {
+	if a.kept.open() && !a.feeds.status().Connected {
+		if kept, err := a.kept.store().Instances(of); err == nil {
 			onChange(asInstances(kept))
 		}
 	}
 	return a.feeds.main.Subscribe(nacos.ServiceRef{Namespace: namespace, Group: ref.Group, Service: ref.Service}, func(all []nacos.Instance) {
-		if a.store != nil {
-			a.store.PutInstances(of, asKept(all))
+		if a.kept.open() {
+			a.kept.store().PutInstances(of, asKept(all))
 		}
 		onChange(all)
 	})
@@ -384,8 +251,8 @@ func (a *App) staleSince() (time.Time, bool) {
 		return time.Time{}, false
 	}
 	since := status.LastContact
-	if since.IsZero() && a.store != nil {
-		since = a.store.LastContact()
+	if since.IsZero() && a.kept.open() {
+		since = a.kept.store().LastContact()
 	}
 	if since.IsZero() {
 		since = a.started

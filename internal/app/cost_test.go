@@ -81,7 +81,7 @@ func (a *App) apply(t *testing.T, changes ...nacos.Change) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := a.store.Flush(ctx); err != nil {
+	if err := a.kept.flush(ctx); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -27,6 +27,9 @@ const (
 func (a *App) follow(ctx context.Context) {
 	a.tasks.Go(func() { a.resolveRegularly(ctx) })
 	a.tasks.Go(func() { a.noteContact(ctx) })
+	if a.kept.borrowed {
+		a.tasks.Go(func() { a.takeStore(ctx) })
+	}
 	synced := make(chan struct{})
 	a.tasks.Go(func() {
 		select {
@@ -63,8 +66,8 @@ func (a *App) settle(ctx context.Context) {
 		}
 	}
 	a.catalog.Synced()
-	if a.store != nil && ctx.Err() == nil {
-		a.store.Sure()
+	if a.kept.open() && ctx.Err() == nil {
+		a.kept.store().Sure()
 	}
 	debug.FreeOSMemory() // reading everything took more than keeping it does
 }
@@ -90,8 +93,8 @@ func (a *App) noteContact(ctx context.Context) {
 		case <-time.After(contactGap):
 		}
 		status := a.feeds.status()
-		if a.store != nil && !status.LastContact.IsZero() {
-			a.store.Contact(status.LastContact)
+		if a.kept.open() && !status.LastContact.IsZero() {
+			a.kept.store().Contact(status.LastContact)
 		}
 		if status.Connected != connected {
 			connected = status.Connected
@@ -199,8 +202,8 @@ func (a *App) Status() admin.Status {
 		age, at := time.Since(proof).Seconds(), proof.UTC()
 		s.Source.PushProof, s.Source.PushAge = &at, &age
 	}
-	if a.store != nil {
-		s.Store = a.store.Status()
+	if a.kept.open() {
+		s.Store = a.kept.store().Status()
 	}
 	return s
 }

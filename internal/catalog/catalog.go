@@ -97,6 +97,7 @@ type Catalog struct {
 	building   bool      // the writer is at work on what it took from the queue
 	checked    []checkedVariant
 	synced     bool
+	keepAll    bool
 	references map[string]map[string]bool // by name of a credential document: services that refer to it
 	renewed    map[string]uint64          // by name of a credential document: serial of the Index that it last changed with
 	wake       chan struct{}
@@ -108,6 +109,7 @@ type Catalog struct {
 
 // Keep is what a change makes of what is to be known at the next start.
 type Keep struct {
+	All      bool // nothing else is to be known
 	Changed  []*Document
 	Deleted  []nacos.Key
 	Whole    []Whole    // instead of what was kept under their keys
@@ -138,8 +140,10 @@ type Kept struct {
 	Since   time.Time // when it was accepted or rejected
 	Refused bool      // it was rejected when it came
 	Lost    bool      // it cannot be read any more: only its name is known
-	Barred  []string  // of a consumer that was refused: ids of keys that another one held
-	Whole   *Whole    // it was part of this version, whose Documents are nil here; nil: it was kept for itself
+	// Switches are what a version that was refused switches off whose content was not kept.
+	Switches *registry.Switches
+	Barred   []string // of a consumer that was refused: ids of keys that another one held
+	Whole    *Whole   // it was part of this version, whose Documents are nil here; nil: it was kept for itself
 }
 
 // New gives a Catalog that knows nothing but what a store kept: that is in force when New returns.
@@ -224,6 +228,23 @@ func (c *Catalog) Synced() {
 	c.synced = true
 	c.mu.Unlock()
 	signal(c.wake)
+}
+
+// KeepAll has OnKeep be handed everything, as if the store were new.
+func (c *Catalog) KeepAll() {
+	c.mu.Lock()
+	c.keepAll = true
+	c.mu.Unlock()
+	signal(c.wake)
+}
+
+// takeKeepAll reports whether everything is to be handed over.
+func (c *Catalog) takeKeepAll() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := c.keepAll
+	c.keepAll = false
+	return all
 }
 
 func signal(ch chan struct{}) {

@@ -46,11 +46,16 @@ func (s *shelf) kept() (all []Kept) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, d := range s.docs {
-		if d.Content() != nil {
-			all = append(all, Kept{Change: nacos.Change{Key: d.Key, Content: d.Content(), MD5: d.GoodMD5}, Since: d.GoodSince})
+		good := Kept{Change: nacos.Change{Key: d.Key, Content: d.Content(), MD5: d.GoodMD5}, Since: d.GoodSince}
+		refused := Kept{Change: nacos.Change{Key: d.Key, Content: d.Rejected(), MD5: d.MD5}, Since: d.Since, Refused: true, Switches: d.Switches()}
+		if barred := d.Barred(); len(barred) > 0 {
+			good.Content, refused.Content, refused.Barred = nil, d.Content(), barred
 		}
-		if d.State == Rejected && d.Rejected() != nil {
-			all = append(all, Kept{Change: nacos.Change{Key: d.Key, Content: d.Rejected(), MD5: d.MD5}, Since: d.Since, Refused: true})
+		if good.Content != nil {
+			all = append(all, good)
+		}
+		if d.State == Rejected {
+			all = append(all, refused)
 		}
 	}
 	for _, w := range s.whole {

@@ -114,6 +114,15 @@ type Document struct {
 	disputed *nacos.Change                 // the version rejected because of another consumer's key, to be tried again
 }
 
+// Lost reports whether a store kept something of d that cannot be read, and nothing else is known of it.
+func (d *Document) Lost() bool { return d.lost }
+
+// LostNewest reports whether d was rejected, and what was rejected was kept and cannot be read.
+func (d *Document) LostNewest() bool { return d.State == Rejected && d.MD5 == "" && !d.lost }
+
+// Switches returns what the newest version switches off, be it rejected; nil if nothing.
+func (d *Document) Switches() *registry.Switches { return d.switches }
+
 // Barred returns the ids of a consumer's keys that do not count because another one holds them.
 func (d *Document) Barred() []string { return d.barred }
 

@@ -38,6 +38,22 @@ func (b *build) lose(key nacos.Key, refused bool) {
 	b.w.options.logRejected(doc)
 }
 
+// refuseUnkept takes down that the newest version of a document was rejected, and too large to be kept.
+func (b *build) refuseUnkept(k Kept) {
+	doc := &Document{Key: k.Key, MD5: k.MD5, State: Rejected, Since: k.Since}
+	if s := k.Switches; s != nil && (s.Off != "" || len(s.Tools) > 0) {
+		doc.switches = s
+	}
+	doc.Rejections = []registry.Rejection{{
+		Group: k.Key.Group, DataID: k.Key.DataID, Message: "its newest version was rejected, and is too large to be kept: why shows when the source answers",
+	}}
+	old, _ := b.docs.get(k.Key)
+	doc.reject(old)
+	b.docs.set(k.Key, doc)
+	b.follow(k.Key, doc)
+	b.w.options.logRejected(doc)
+}
+
 // trust ends what holds only until the source has been read whole.
 func (b *build) trust() {
 	w := b.w

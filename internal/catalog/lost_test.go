@@ -311,3 +311,31 @@ func TestNothingButLostDocumentsIsNotReady(t *testing.T) {
 		t.Error("ready")
 	}
 }
+
+// TestLargeRejectedVersionsOutliveARestart: what is too large to be kept closes and switches off all the same. Seen red with
+// such versions forgotten: the switch of the version before was off again.
+func TestLargeRejectedVersionsOutliveARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		was := mcp{version: "1", word: "old"}
+		padding := strings.Repeat("# padding\n", keptRejected/10+1000)
+		shelf := newShelf()
+		w := newKeptWorld(t, shelf)
+		w.put(was.all()...)
+		w.put(change("proxy-services", "own.yaml", own("one")), change("proxy-grants", "own.yaml", "auth: disabled\n"))
+		if got := w.may("own", ""); got != "open" {
+			t.Fatal(got)
+		}
+		off := strings.NewReplacer(`"enabled": true`, `"enabled": false, "x": "`+padding+`"`, `"/WORD"`, `"http://h/"`, "\n", "").Replace(plainSpec)
+		w.put(change("proxy-grants", "own.yaml", "auth: disabledd\n"+padding), change("mcp-server", was.specDoc().Key.DataID, "{"+was.fill(off)))
+		for range 3 {
+			if got := w.may("own", ""); got != "closed" {
+				t.Errorf("with a rejected grants document: %s", got)
+			}
+			if got := w.whole(); got != "not served: disabled in the server spec" {
+				t.Errorf("with a malformed spec: %s", got)
+			}
+			w.Close()
+			w = newKeptWorld(t, shelf)
+		}
+	})
+}

@@ -67,6 +67,25 @@ func (w *writer) isKept(key heldKey) bool {
 	return kept
 }
 
+// everything is what a store that knows nothing is to keep.
+func (w *writer) everything() Keep {
+	k := Keep{All: true}
+	for _, d := range w.catalog.Index().Documents() {
+		k.Changed = append(k.Changed, d.plain())
+	}
+	for _, versions := range w.whole {
+		for _, one := range versions {
+			k.Whole = append(k.Whole, one)
+		}
+	}
+	for first, digests := range w.retired {
+		if len(digests) > 0 {
+			k.Retired = append(k.Retired, Retired{byte(first), slices.Clone(digests)})
+		}
+	}
+	return k
+}
+
 // restore has the versions that were kept as a whole served again, and the services put together anew with them as what was
 // served last.
 func (b *build) restore(initial []Kept) {

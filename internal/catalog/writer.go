@@ -95,6 +95,9 @@ func (w *writer) run(ctx context.Context) {
 		changes, checked, synced := w.catalog.take()
 		w.apply(changes, checked, synced)
 		w.catalog.unready.Store(w.unready())
+		if w.catalog.takeKeepAll() && w.options.OnKeep != nil {
+			w.options.OnKeep(w.everything())
+		}
 		w.catalog.built()
 	}
 }
@@ -114,7 +117,7 @@ func (w *writer) load(initial []Kept) {
 	b.loading = true
 	readable := false
 	change := func(refused bool) {
-		some := slices.DeleteFunc(slices.Clone(initial), func(k Kept) bool { return k.Whole != nil || k.Refused != refused || k.Lost })
+		some := slices.DeleteFunc(slices.Clone(initial), func(k Kept) bool { return k.Whole != nil || k.Refused != refused || k.Lost || k.Content == nil })
 		readable = readable || len(some) > 0
 		changes := make([]nacos.Change, len(some))
 		for i, k := range some {
@@ -125,8 +128,12 @@ func (w *writer) load(initial []Kept) {
 			b.change(changes[i], r, some[i].Since)
 		}
 		for _, k := range initial {
-			if k.Lost && k.Whole == nil && k.Refused == refused {
+			switch {
+			case k.Whole != nil || k.Refused != refused || k.Content != nil:
+			case k.Lost:
 				b.lose(k.Key, refused)
+			default:
+				b.refuseUnkept(k)
 			}
 		}
 	}

@@ -195,6 +195,12 @@ func (s *Store) lookup(at slot) ([]byte, error) {
 		}
 		return o.value, nil
 	}
+	if s.snapshot != nil {
+		if o, ok = s.snapshot[at]; !ok {
+			return nil, ErrNotFound
+		}
+		return o.value, nil
+	}
 	var value []byte
 	err := guard(func() error {
 		return s.db.View(func(tx *bolt.Tx) error {
@@ -215,6 +221,14 @@ func (s *Store) lookup(at slot) ([]byte, error) {
 
 // load goes through a bucket. Values are only valid until each returns.
 func (s *Store) load(bucket string, each func(slot, []byte)) error {
+	if s.snapshot != nil {
+		for _, at := range slices.SortedFunc(maps.Keys(s.snapshot), compareSlots) {
+			if at.bucket == bucket {
+				each(at, s.snapshot[at].value)
+			}
+		}
+		return nil
+	}
 	return guard(func() error {
 		return s.db.View(func(tx *bolt.Tx) error {
 			b := tx.Bucket([]byte(bucket))

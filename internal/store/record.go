@@ -48,20 +48,22 @@ func unpack(at slot, value []byte) ([]byte, error) {
 
 // head is what stands before a document's content. The name is in the slot.
 type head struct {
-	MD5     string    `json:",omitempty"`
-	Since   time.Time `json:",omitzero"`
-	Lost    bool      `json:",omitempty"` // there was something here that could not be read
-	Absent  bool      `json:",omitempty"` // there is no content, as opposed to an empty one
-	Sealed  bool      `json:",omitempty"`
-	Barred  []string  `json:",omitempty"`
-	Refused *Refused  `json:",omitempty"`
-	Behind  int       `json:",omitempty"` // bytes of the refused version's content
-	Size    int       `json:",omitempty"` // of the contents together if they are compressed
+	MD5      string    `json:",omitempty"`
+	Since    time.Time `json:",omitzero"`
+	Lost     bool      `json:",omitempty"` // there was something here that could not be read
+	Absent   bool      `json:",omitempty"` // there is no content, as opposed to an empty one
+	Sealed   bool      `json:",omitempty"`
+	Barred   []string  `json:",omitempty"`
+	Off      string    `json:",omitempty"`
+	Disabled []string  `json:",omitempty"`
+	Refused  *Refused  `json:",omitempty"`
+	Behind   int       `json:",omitempty"` // bytes of the refused version's content
+	Size     int       `json:",omitempty"` // of the contents together if they are compressed
 }
 
 func (s *Store) encode(at slot, r Record) ([]byte, error) {
 	content := r.Content
-	hd := head{MD5: r.MD5, Since: r.Since, Lost: r.Lost, Absent: content == nil, Sealed: r.Sealed, Barred: r.Barred}
+	hd := head{MD5: r.MD5, Since: r.Since, Lost: r.Lost, Absent: content == nil, Sealed: r.Sealed, Barred: r.Barred, Off: r.Off, Disabled: r.Disabled}
 	if packed := compress(content); packed != nil {
 		hd.Size, content = len(content), packed
 	}
@@ -100,7 +102,7 @@ func (s *Store) decode(at slot, value []byte) (Record, error) {
 	if err := json.Unmarshal(body[w:w+int(n)], &h); err != nil {
 		return r, fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	r = Record{Lost: h.Lost, MD5: h.MD5, Since: h.Since, Refused: h.Refused, Sealed: h.Sealed, Barred: h.Barred}
+	r = Record{Lost: h.Lost, MD5: h.MD5, Since: h.Since, Refused: h.Refused, Sealed: h.Sealed, Barred: h.Barred, Off: h.Off, Disabled: h.Disabled}
 	r.Group, r.DataID, _ = strings.Cut(at.key, "\x00")
 	content := body[w+int(n):]
 	switch {
@@ -175,6 +177,13 @@ func openSeal(path string) (cipher.AEAD, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	return newSeal(key)
+}
+
+func newSeal(key []byte) (cipher.AEAD, error) {
+	if len(key) != 32 {
+		return nil, errors.New("its key is cut off")
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {

@@ -48,6 +48,9 @@ type Record struct {
 	Sealed bool
 	// Barred are ids of keys of a consumer that was refused: another one held them.
 	Barred []string
+	// Off and Disabled are what a refused version switches off that is too large to be kept itself.
+	Off      string
+	Disabled []string
 }
 
 // Refused is a version that was rejected.
@@ -103,6 +106,8 @@ type Store struct {
 	limit  int
 	commit func(map[slot]op) error // writes a batch; replaced by tests of failing disks
 
+	snapshot map[slot]op // of a store that is another process's; nil: this one is open
+
 	mu       sync.Mutex
 	pending  map[slot]op // newest wins
 	inflight map[slot]op // being written; still to be read from here
@@ -142,11 +147,25 @@ var buckets = []string{bucketDocuments, bucketRefused, bucketVersions, bucketInd
 // Open opens the store of one source and namespace, and makes it if there is none. A damaged one is set aside and
 // what can still be trusted of it is taken over; see Status for what was lost. ErrLocked names the process that has it.
 func Open(o Options) (*Store, error) {
+	s, dir, err := newStore(o)
+	if err != nil {
+		return nil, err
+	}
+	s.commit = s.write
+	if err := s.open(dir, o.Identity); err != nil {
+		return nil, fmt.Errorf("open store %s: %w", s.path, err)
+	}
+	go s.run()
+	return s, nil
+}
+
+// newStore returns a Store that is not open yet, and the directory that it lies in.
+func newStore(o Options) (*Store, string, error) {
 	dir := o.Dir
 	if dir == "" {
 		var err error
 		if dir, err = DefaultDir(); err != nil {
-			return nil, fmt.Errorf("open store: %w", err)
+			return nil, "", fmt.Errorf("open store: %w", err)
 		}
 	}
 	path := filepath.Join(dir, o.Identity.fileName())
@@ -168,12 +187,7 @@ func Open(o Options) (*Store, error) {
 		s.limit = 64 << 20
 	}
 	s.status.Path = path
-	s.commit = s.write
-	if err := s.open(dir, o.Identity); err != nil {
-		return nil, fmt.Errorf("open store %s: %w", path, err)
-	}
-	go s.run()
-	return s, nil
+	return s, dir, nil
 }
 
 func (s *Store) open(dir string, id Identity) (err error) {
@@ -293,8 +307,10 @@ type Part struct {
 }
 
 // Write keeps a batch, each record of it instead of what was kept under its name. It only queues.
-func (s *Store) Write(b Batch) {
-	ops := make(map[slot]op, len(b.Put)+len(b.Delete)+len(b.PutVersions)+len(b.DeleteVersions))
+func (s *Store) Write(b Batch) { s.add(b, map[slot]op{}) }
+
+// add queues ops and, instead of those for the same slots, a batch.
+func (s *Store) add(b Batch, ops map[slot]op) {
 	for _, name := range b.Delete {
 		ops[documentSlot(name.Group, name.DataID)] = op{}
 		s.refuse(ops, name.Group, name.DataID, nil)
@@ -314,7 +330,10 @@ func (s *Store) Write(b Batch) {
 		refused := r.Refused
 		r.Refused = nil
 		if refused != nil {
-			put(refusedSlot(r.Group, r.DataID), Record{Content: refused.Content, MD5: refused.MD5, Since: refused.Since, Sealed: r.Sealed, Barred: r.Barred})
+			put(refusedSlot(r.Group, r.DataID), Record{
+				Lost: refused.Lost, Content: refused.Content, MD5: refused.MD5, Since: refused.Since, Sealed: r.Sealed,
+				Barred: r.Barred, Off: r.Off, Disabled: r.Disabled,
+			})
 		}
 		s.refuse(ops, r.Group, r.DataID, refused)
 		if ops[documentSlot(r.Group, r.DataID)] = (op{}); r.Content != nil || r.Lost || refused == nil {
@@ -330,6 +349,23 @@ func (s *Store) Write(b Batch) {
 		put(versionSlot(v.VersionName), Record{Content: content, Sealed: true})
 	}
 	s.queue(ops)
+}
+
+// Replace keeps a batch, and nothing of documents and versions besides. It reads the disk, and only queues.
+func (s *Store) Replace(b Batch) error {
+	gone := map[slot]op{}
+	for _, bucket := range []string{bucketDocuments, bucketRefused, bucketVersions} {
+		if err := s.load(bucket, func(at slot, _ []byte) { gone[at] = op{} }); err != nil {
+			return fmt.Errorf("replace what store %s holds: %w", s.path, err)
+		}
+	}
+	s.mu.Lock()
+	for at := range gone {
+		delete(s.refused, at)
+	}
+	s.mu.Unlock()
+	s.add(b, gone)
+	return nil
 }
 
 // refuse keeps account of what is refused, and clears what is no more.
@@ -382,7 +418,8 @@ func join(good, refused *Record) Record {
 		r = *good
 	}
 	if refused != nil {
-		r.Group, r.DataID, r.Sealed, r.Barred = refused.Group, refused.DataID, refused.Sealed, refused.Barred
+		r.Group, r.DataID, r.Sealed = refused.Group, refused.DataID, refused.Sealed
+		r.Barred, r.Off, r.Disabled = refused.Barred, refused.Off, refused.Disabled
 		r.Refused = &Refused{Lost: refused.Lost, MD5: refused.MD5, Since: refused.Since, Content: refused.Content}
 	}
 	return r
