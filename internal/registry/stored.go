@@ -132,8 +132,10 @@ func membersOf(object gjson.Result) members {
 }
 
 // text gives a string, or what a number or boolean reads like; "" for anything else.
-func (m members) text(name string) string {
-	switch v := m[name]; v.Type {
+func (m members) text(name string) string { return textOf(m[name]) }
+
+func textOf(v gjson.Result) string {
+	switch v.Type {
 	case gjson.String:
 		return strings.Clone(v.Str)
 	case gjson.Number, gjson.True, gjson.False:

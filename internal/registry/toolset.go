@@ -64,7 +64,10 @@ func ParseTools(dataID string, content []byte) (*ToolSet, []Rejection) {
 	root["tools"].ForEach(func(_, v gjson.Result) bool {
 		m := membersOf(v)
 		written := m.text("name")
-		name := names[written]
+		name := written
+		if joined, ok := names[written]; ok {
+			name = joined
+		}
 		t := s.readStoredTool(len(set.tools), v, m, meta.object(written), name, taken[name])
 		taken[name] = true
 		if set.hidden[written] {
@@ -111,17 +114,27 @@ func (s *stored) readStoredSchemes(set *ToolSet, list gjson.Result) {
 	})
 }
 
-// servedNames returns the names under which the tools of a list are served. Blanks, which a name cannot have but the operationId
-// of an OpenAPI document can, become underscores, unless that is the name of another tool.
+// servedNames returns the names under which tools are served whose own have blanks, which a name cannot have but the
+// operationId of an OpenAPI document can: with underscores, unless that is the name of another tool.
 func servedNames(list gjson.Result) map[string]string {
-	names := map[string]string{}
+	var blank []string
 	list.ForEach(func(_, v gjson.Result) bool {
-		name := membersOf(v).text("name")
-		names[name] = name
+		if name := member(v, "name"); !validTool(name.Str) {
+			blank = append(blank, textOf(name))
+		}
 		return true
 	})
-	for name := range names {
-		if joined := strings.Join(strings.Fields(name), "_"); !validTool(name) && names[joined] == "" {
+	if blank == nil {
+		return nil
+	}
+	taken := map[string]bool{}
+	list.ForEach(func(_, v gjson.Result) bool {
+		taken[textOf(member(v, "name"))] = true
+		return true
+	})
+	names := map[string]string{}
+	for _, name := range blank {
+		if joined := strings.Join(strings.Fields(name), "_"); joined != "" && !taken[joined] {
 			names[name] = joined
 		}
 	}
