@@ -35,6 +35,7 @@ const (
 // Execute runs the command line of this process and gives its exit code. The first SIGINT or SIGTERM ends what runs in
 // good order, the second one at once.
 func Execute(version string) int {
+	surviveReaders()
 	ctx, end := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
@@ -59,6 +60,9 @@ type program struct {
 	output string // text or json
 	dryRun bool
 	force  bool
+
+	printing *output  // what out is while a command runs
+	unseen   *outcome // a new key that was stored and is to be printed yet
 }
 
 // coded is an error with its exit code.
@@ -77,12 +81,17 @@ func fail(code int, format string, args ...any) error {
 var errReported = coded{errors.New("reported"), exitFailed}
 
 func (p *program) execute(ctx context.Context, args []string) int {
+	p.printing = &output{to: p.out}
+	p.out = p.printing
 	root := p.root()
 	root.SetArgs(args)
 	root.SetIn(p.in)
 	root.SetOut(p.out)
 	root.SetErr(p.err)
 	err := root.ExecuteContext(ctx)
+	if unprinted := p.printed(); unprinted != nil && (err == nil || p.unseen != nil) {
+		err = errors.Join(err, unprinted)
+	}
 	if err == nil {
 		return exitOK
 	}

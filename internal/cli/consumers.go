@@ -119,7 +119,13 @@ func (p *program) showKey(out *outcome, key string) {
 		return
 	}
 	out.Key = key
-	p.say("\nThe new key, shown only this once:\n\n  %s\n", key)
+	p.unseen = out
+	if p.output == "text" {
+		p.say("\nThe new key, shown only this once:\n\n  %s\n", key)
+		if p.printing.err == nil {
+			p.unseen = nil
+		}
+	}
 }
 
 func (p *program) consumersCreate() *cobra.Command {

@@ -431,7 +431,7 @@ func (p *program) grantsSwitch(verb, auth string) *cobra.Command {
 			}
 			p.adviseOnService(cmd.Context(), d, args[0])
 			return p.print(p.outcome(w), func() {
-				if auth == "disabled" {
+				if auth == "disabled" && !p.dryRun {
 					p.say("Anybody who reaches the proxy may now call every tool of %s.", args[0])
 				}
 			})

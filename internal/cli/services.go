@@ -178,9 +178,12 @@ listed. With --dry-run as well, the document alone goes to standard output, to b
 				return err
 			}
 			out := p.outcome()
-			for _, e := range edits {
+			for i, e := range edits {
 				w, err := p.put(cmd.Context(), d, e, warnings[e.before.Key])
 				if err != nil {
+					for _, left := range edits[i+1:] {
+						p.note("%s: not written either", left.before.Key)
+					}
 					if len(out.Documents) > 0 && p.output == "json" {
 						_ = p.print(out, nil) // those are written
 					}

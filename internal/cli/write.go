@@ -22,7 +22,7 @@ type outcome struct {
 // written is what became of one document.
 type written struct {
 	Document string   `json:"document"`
-	Action   string   `json:"action"` // created, updated, removed, unchanged, or none where a dry run shows an import
+	Action   string   `json:"action"` // created, updated, removed, unchanged, or none where a dry run shows an import; in a dry run, what it would be
 	MD5      string   `json:"md5,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
 }
@@ -69,11 +69,14 @@ func (p *program) put(ctx context.Context, d *documents, e unlessChanged, warnin
 		p.say("%s: nothing to change", key)
 		return w, nil
 	}
-	p.say("%s: %s", key, w.Action)
-	if e.exists || !e.brief {
-		p.say("%s", trimNewline(difference(key, string(e.before.Content), e.after)))
+	show := func() {
+		if e.exists || !e.brief {
+			p.say("%s", trimNewline(difference(key, string(e.before.Content), e.after)))
+		}
 	}
 	if p.dryRun {
+		p.say("%s: would be %s", key, w.Action)
+		show()
 		p.say("dry run: nothing was written")
 		return w, nil
 	}
@@ -87,6 +90,8 @@ func (p *program) put(ctx context.Context, d *documents, e unlessChanged, warnin
 	if err != nil {
 		return w, doubt(err, again)
 	}
+	p.say("%s: %s", key, w.Action)
+	show()
 	w.MD5 = md5Of(e.after)
 	return w, nil
 }
@@ -119,15 +124,16 @@ func (p *program) conflict(ctx context.Context, d *documents, e unlessChanged) e
 // remove deletes a document.
 func (p *program) remove(ctx context.Context, d *documents, doc nacos.Document) (written, error) {
 	w := written{Document: doc.Key.String(), Action: "removed"}
-	p.say("%s: removed", doc.Key)
-	p.say("%s", trimNewline(difference(doc.Key, string(doc.Content), "")))
+	before := trimNewline(difference(doc.Key, string(doc.Content), ""))
 	if p.dryRun {
+		p.say("%s: would be removed\n%s", doc.Key, before)
 		p.say("dry run: nothing was written")
 		return w, nil
 	}
 	if err := d.of(doc.Key.Group).Remove(ctx, doc.Key); err != nil {
 		return w, doubt(err, "%s may have been removed: run the command again, it says so then.", doc.Key)
 	}
+	p.say("%s: removed\n%s", doc.Key, before)
 	return w, nil
 }
 
