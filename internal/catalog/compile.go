@@ -28,6 +28,8 @@ type Compiled struct {
 
 	references []string // to credentials
 
+	fault error // what keeps every request from being sent; nil if nothing does
+
 	uses atomic.Int64 // 1 for the LRU, 1 for an upgrade and 1 per call
 }
 
@@ -210,6 +212,9 @@ func (c *Catalog) compile(v *Variant) (x *Compiled, err error) {
 			}
 		}()
 	}
+	if found := c.credentialFaults(v, def); registry.Rejects(found) {
+		x.fault = firstError(found)
+	}
 	if v.Kind.Converted() {
 		x.Service, _ = convert.Compile(def, c.options.Convert(c.secrets))
 		x.references = x.Service.References
@@ -390,6 +395,22 @@ func (c *Catalog) superseded(v *Variant) bool {
 	})
 }
 
+// credentialFaults returns what is wrong with the credential that v sends with every request, in the document that it stands
+// in.
+func (c *Catalog) credentialFaults(v *Variant, def *registry.Definition) []registry.Rejection {
+	if def.Backend.Security == nil && def.Downstream == nil {
+		return nil
+	}
+	_, _, found := convert.CompileCredential(def, c.options.Convert(c.secrets))
+	if v.upstream == nil || v.upstream.value.(*registry.Upstream).Security == nil {
+		return found
+	}
+	for i := range found {
+		found[i] = v.upstream.value.(*registry.Upstream).Rejects(v.upstream.Key.DataID, found[i])
+	}
+	return found
+}
+
 // tlsRejection rejects the document of v that names a TLS file.
 func (v *Variant) tlsRejection(fault *upstream.TLSFault) registry.Rejection {
 	if v.upstream == nil || v.upstream.value.(*registry.Upstream).TLS == nil {
@@ -412,10 +433,10 @@ func (c *Catalog) validate(v *Variant) (found []registry.Rejection, references [
 		compiled, more = convert.Compile(def, c.options.Convert(c.secrets))
 		references = compiled.References
 	} else {
-		_, references, more = convert.CompileCredential(def, c.options.Convert(c.secrets))
+		_, references, _ = convert.CompileCredential(def, c.options.Convert(c.secrets))
 	}
 	c.noteReferences(v.Service, references)
-	found = append(found, more...)
+	found = slices.Concat(found, c.credentialFaults(v, def), more)
 	if fault := c.options.TLSFiles.Check(def.Backend.TLS); fault != nil {
 		found = append(found, v.tlsRejection(fault))
 	}

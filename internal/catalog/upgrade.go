@@ -154,6 +154,7 @@ func (b *build) followUpgrades() {
 				b.w.catalog.disown(u.k)
 				b.w.compile(u)
 			default:
+				b.w.catalog.disown(u.k)
 				u.k, u.err, u.retry = nil, err, b.now.Add(b.w.options.patience())
 				b.failed(u)
 			}
@@ -182,6 +183,9 @@ func (b *build) failed(u *upgrade) {
 	rejection := registry.Rejection{Message: fmt.Sprintf("it cannot be served: %s; the version before is", u.err)}
 	if fault, ok := errors.AsType[*upstream.TLSFault](u.err); ok {
 		rejection = u.next.tlsRejection(fault)
+	}
+	if fault, ok := errors.AsType[registry.Rejection](u.err); ok {
+		rejection = fault
 	}
 	b.noteOn(u.next, compiling, []registry.Rejection{rejection})
 }
@@ -219,6 +223,9 @@ func (c *Catalog) finished(k *compilation) error {
 	defer c.compiling.Unlock()
 	if k.err == nil && k.stale {
 		return errStale
+	}
+	if k.err == nil && k.x.fault != nil {
+		return k.x.fault
 	}
 	return k.err
 }

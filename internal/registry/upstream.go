@@ -41,6 +41,15 @@ func (u *Upstream) Fault(dataID string, schemes []string) *Rejection {
 	}
 }
 
+// Rejects returns what was found wrong with the credential of u, as a rejection of its document.
+func (u *Upstream) Rejects(dataID string, found Rejection) Rejection {
+	found.Group, found.DataID = GroupUpstreams, dataID
+	if found.Line == 0 {
+		found.Line = u.securityLine
+	}
+	return found
+}
+
 // WithUpstream gives a copy of d with what u adds to its backend. What u says beats the service's own
 // document, so that its security takes the place of callers' own credentials too; header lists add up; a scheme of u replaces the service's of the same id. A nil u changes nothing.
 func (d *Definition) WithUpstream(u *Upstream) *Definition {
