@@ -35,8 +35,11 @@ type masker struct {
 func newMasker(secrets []string, least int) *masker {
 	m := &masker{secrets: slices.Clone(secrets)}
 	for _, s := range secrets {
-		if s = strings.TrimSpace(s); len(s) >= least {
-			m.forms = appendForms(m.forms, s, least)
+		s = strings.TrimSpace(s)
+		for _, part := range []string{s, withoutWord(s)} {
+			if len(part) >= least {
+				m.forms = appendForms(m.forms, part, least)
+			}
 		}
 	}
 	if len(m.forms) == 0 {
@@ -47,6 +50,18 @@ func newMasker(secrets []string, least int) *masker {
 	})
 	m.forms = slices.CompactFunc(m.forms, bytes.Equal)
 	return m
+}
+
+// withoutWord is a credential without the name of a scheme before it: backends tell of the rest alone, too.
+func withoutWord(s string) string {
+	word, rest, ok := strings.Cut(s, " ")
+	if ok {
+		switch strings.ToLower(word) {
+		case "bearer", "basic", "token", "appcode", "apikey", "digest", "hmac":
+			return strings.TrimSpace(rest)
+		}
+	}
+	return s
 }
 
 // appendForms appends the spellings in which a credential comes back from backends: as it is, in JSON, percent-encoded, in

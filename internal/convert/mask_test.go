@@ -200,3 +200,32 @@ tools: [{name: whoami, security: {id: user, passthrough: true}, requestTemplate:
 		t.Errorf("got %s", got)
 	}
 }
+
+// The token without the word before it, and the password without the user, are no less secret.
+func TestPartsOfACredentialAreReplaced(t *testing.T) {
+	vault := vault{"credential:petstore/word": {Value: "Bearer tok-12345678"}, "credential:petstore/login": {Value: "ann:pass-12345678"},
+		"credential:petstore/encoded": {Value: base64.StdEncoding.EncodeToString([]byte("ann:pass-12345678"))}}
+	s, found := Compile(parse(t, `
+server:
+  securitySchemes: [{id: bearer, type: http, scheme: bearer}, {id: basic, type: http, scheme: basic}]
+upstream: {url: https://petstore.example.com}
+tools:
+  - {name: bearer, requestTemplate: {url: /x, security: {id: bearer, credential: "${credential:petstore/word}"}}}
+  - {name: header, requestTemplate: {url: /x, headers: [{key: Authorization, value: "${credential:petstore/word}"}]}}
+  - {name: login, requestTemplate: {url: /x, security: {id: basic, credential: "${credential:petstore/login}"}}}
+  - {name: encoded, requestTemplate: {url: /x, security: {id: basic, credential: "Basic ${credential:petstore/encoded}"}}}
+`), Options{Secrets: vault})
+	for _, r := range found {
+		t.Fatal(r)
+	}
+	for tool, echo := range map[string]string{"bearer": "tok-12345678", "header": "tok-12345678", "login": "pass-12345678", "encoded": "pass-12345678"} {
+		w := new(Work)
+		if _, _, err := s.Tools[tool].RequestIn(w, http.Header{}, Call{}); err != nil {
+			t.Fatal(err)
+		}
+		got := s.Tools[tool].ResultIn(w, Call{}, 200, http.Header{"Content-Type": {"text/plain"}}, []byte("got "+echo))
+		if want := `{"content":[{"type":"text","text":"got ***"}]}`; string(got) != want {
+			t.Errorf("%s: %s", tool, got)
+		}
+	}
+}

@@ -191,7 +191,7 @@ func (p *securityPlan) apply(x *execution, r *Request, to *target) error {
 			return err
 		}
 	}
-	secret = strings.TrimSpace(secret)
+	secret = bare(&p.scheme, strings.TrimSpace(secret))
 	if secret == "" {
 		return nil // reported when the tool was compiled
 	}
@@ -199,6 +199,9 @@ func (p *securityPlan) apply(x *execution, r *Request, to *target) error {
 		return errLineBreak
 	}
 	*seen = append(*seen, secret)
+	if p.scheme.Type == "http" && strings.EqualFold(p.scheme.Scheme, "basic") {
+		*seen = append(*seen, password(secret))
+	}
 	if p.scheme.Type == "apiKey" && p.scheme.In == "query" {
 		to.query = without(to.query, func(name string) bool { return name == p.scheme.Name })
 		if len(to.query) > 0 {
@@ -233,6 +236,27 @@ func (r *Request) setCookie(name, secret string) error {
 	r.Header["Cookie"] = []string{strings.Join(append(cookies, name+"="+secret), "; ")}
 	r.masked = append(r.masked, "Cookie")
 	return nil
+}
+
+// bare is a credential without the word that its scheme writes before it. People store what stood in the header.
+func bare(s *registry.SecurityScheme, secret string) string {
+	if s.Type != "http" {
+		return secret
+	}
+	word, rest, _ := strings.Cut(secret, " ")
+	if strings.EqualFold(word, s.Scheme) {
+		return strings.TrimSpace(rest)
+	}
+	return secret
+}
+
+// password is the secret part of user:password, which may be encoded already; empty if it is neither.
+func password(secret string) string {
+	if decoded, err := base64.StdEncoding.DecodeString(secret); err == nil && !strings.Contains(secret, ":") {
+		secret = string(decoded)
+	}
+	_, password, _ := strings.Cut(secret, ":")
+	return password
 }
 
 // header gives the header that carries a credential of a scheme that is canonical. Basic takes user:password, or what is encoded already.
