@@ -149,9 +149,6 @@ func (c *toolCompiler) compile(config *configuration, forward []string) {
 	if c.secret || len(c.tool.security) > 0 {
 		c.tool.lastMasker = new(atomic.Pointer[masker])
 	}
-	if c.tool.quick == nil && c.input != nil {
-		c.tool.input.compiled.Store(c.input)
-	}
 }
 
 // schemas compiles what arguments must be, and checks that the output schema is one.

@@ -3,6 +3,7 @@ package convert
 import (
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 
@@ -45,6 +46,47 @@ func TestSchemasAreCompiledWhenNeeded(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// TestCompiledSchemasHaveBoundedRoom: however many tools with schemas that need compiling are called, what is kept of them stays
+// within the room, calls get their answers, and schemas in use stay. Seen red with add appending only: 60 were kept.
+func TestCompiledSchemasHaveBoundedRoom(t *testing.T) {
+	room := schemas.limit
+	schemas.limit = 2 << 20
+	defer func() { schemas.limit = room }()
+	texts := make([]string, 60)
+	for i := range texts {
+		texts[i] = `{"type":"object","properties":{"x":{"type":"string","anyOf":` + list(100, numbered(`{"minLength":%d}`)) + `}}}`
+	}
+	s, found := Compile(schemaTools(texts...), Options{})
+	if len(found) > 0 {
+		t.Fatal(found)
+	}
+	busy, before := s.Order[0], (*schema)(nil)
+	for i, tool := range s.Order {
+		if tool.input.compiled.Load() != nil {
+			t.Fatalf("%s is compiled before anybody calls it", tool.Name)
+		}
+		for _, called := range []*Tool{tool, busy} {
+			if _, result, _ := called.Request(Call{Arguments: []byte(`{"x":1}`)}); !strings.Contains(string(result), "must be string") {
+				t.Fatalf("%s: %s", called.Name, result)
+			}
+		}
+		if now := busy.input.compiled.Load(); before != nil && now != before {
+			t.Fatalf("a schema in use was compiled again after %d others", i)
+		} else {
+			before = now
+		}
+	}
+	kept, bytes := 0, 0
+	for _, tool := range s.Order {
+		if x := tool.input.compiled.Load(); x != nil {
+			kept, bytes = kept+1, bytes+x.size.memory()
+		}
+	}
+	if bytes > schemas.limit || kept < 5 {
+		t.Errorf("%d schemas of %d bytes are kept, in room for %d", kept, bytes, schemas.limit)
+	}
 }
 
 // TestObjectsOfATool counts what a compiled tool holds: the garbage collector goes by objects. Seen red with compiled schemas
