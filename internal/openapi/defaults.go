@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // maxDefault bounds a default that a description tells, in bytes of JSON.
@@ -36,18 +37,26 @@ func tellDefaults(schema *node) {
 	if value.kind == null {
 		return
 	}
-	shown := string(value.appendJSON(nil))
+	shown := value.quoted()
 	description := schema.get("description").str()
 	if len(shown) > maxDefault || tells(description, value) {
 		return
 	}
+	sentence(schema, "Default: "+shown)
+}
+
+// sentence adds something to the description of a schema.
+func sentence(schema *node, what string) {
+	description := schema.get("description").str()
+	last, _ := utf8.DecodeLastRuneInString(description)
 	switch {
 	case description == "":
-		description = "Default: " + shown + "."
-	case strings.ContainsRune(".!?。", []rune(description)[len([]rune(description))-1]):
-		description += " Default: " + shown + "."
+		description = what + "."
+	case strings.ContainsRune(".!?。", last):
+		description += " " + what + "."
 	default:
-		description += " (default: " + shown + ")"
+		first, size := utf8.DecodeRuneInString(what)
+		description += " (" + string(unicode.ToLower(first)) + what[size:] + ")"
 	}
 	schema.set("description", newText(description))
 }

@@ -39,10 +39,8 @@ func nullable(out *node) {
 	if e := out.get("enum"); e != nil && t != nil && !slices.ContainsFunc(e.items, func(n *node) bool { return n.kind == null }) {
 		e.items = append(e.items, &node{})
 	}
-	for _, key := range []string{"oneOf", "anyOf"} {
-		if options := out.get(key); options != nil && t == nil {
-			options.items = append(options.items, newObject().set("type", newText("null")))
-		}
+	if options := out.get("anyOf"); options != nil && t == nil {
+		options.items = append(options.items, newObject().set("type", newText("null")))
 	}
 }
 

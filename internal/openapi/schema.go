@@ -157,10 +157,10 @@ func (w *schemaWriter) keyword(out *node, key string, value, p place, level int)
 				out.set(key, w.write(value, level+1))
 			}
 		}
-	case "oneOf", "anyOf", "prefixItems":
-		if len(value.each()) > 1 || key == "prefixItems" {
-			w.list(out, key, value, level)
-		}
+	case "oneOf", "anyOf":
+		w.choice(out, value, p.at("discriminator"), level)
+	case "prefixItems":
+		w.list(out, key, value, level)
 	case "required":
 		if names := w.required(value, p); len(names) > 0 {
 			out.set(key, newList(names...))
@@ -238,6 +238,73 @@ func (w *schemaWriter) list(out *node, key string, value place, level int) {
 	}
 	if len(made.items) > 0 {
 		out.set(key, made)
+	}
+}
+
+// choice writes oneOf and anyOf, both as anyOf: alternatives that overlap, such as an integer and a number, a date and
+// text, or objects that only a discriminator tells apart, are refused by oneOf whatever is given.
+func (w *schemaWriter) choice(out *node, value, discriminator place, level int) {
+	branches := value.each()
+	if len(branches) < 2 {
+		return
+	}
+	made := newList()
+	for _, p := range branches {
+		branch := w.write(p, level+1)
+		w.discriminate(branch, p, discriminator)
+		made.items = append(made.items, branch)
+	}
+	if out.get("anyOf") != nil {
+		w.beside(out, "anyOf", made)
+		return
+	}
+	out.set("anyOf", made)
+}
+
+// discriminate says in a branch which value of the discriminating property goes with it. What a mapping says holds; names
+// of schemas, which stand for values where there is none, are only told: backends are not that exact about them.
+func (w *schemaWriter) discriminate(branch *node, p, discriminator place) {
+	name, ref := discriminator.get("propertyName").str(), p.ref()
+	if name == "" || ref == "" || !branch.is(object) || branch.get("type") != nil && !isObject(branch) {
+		return
+	}
+	schemaName := ref[strings.LastIndexAny(ref, "/#")+1:]
+	var values []*node
+	mapping := discriminator.at("mapping")
+	for i, target := range mapping.each() {
+		if w.left--; w.left < 0 {
+			return
+		}
+		if t := target.str(); mapping.is(object) && (t == ref || t == schemaName) {
+			values = append(values, newText(mapping.keys[i]))
+		}
+	}
+	properties := branch.get("properties")
+	if properties == nil {
+		properties = newObject()
+		branch.set("properties", properties)
+	}
+	property := properties.get(name)
+	if !property.is(object) {
+		property = newObject().set("type", newText("string"))
+		properties.set(name, property)
+	}
+	w.left -= 4
+	if property.get("enum") != nil || property.get("const") != nil {
+		return // it says so itself
+	}
+	if len(values) > 0 {
+		property.set("enum", newList(values...))
+	} else {
+		sentence(property, newText(schemaName).quoted()+" in this form")
+	}
+	required := branch.get("required")
+	if required == nil {
+		required = newList()
+		branch.set("required", required)
+	}
+	if !slices.ContainsFunc(required.items, func(n *node) bool { return n.str() == name }) {
+		required.items = append(required.items, newText(name))
 	}
 }
 

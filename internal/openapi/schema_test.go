@@ -37,7 +37,7 @@ func TestSchemas(t *testing.T) {
 		{"types of other worlds", `{"type":"object","properties":{"a":{"type":"double"},"b":{"type":"long","format":"int64"},"c":{"type":"date-time"},"d":{"type":"nonsense"}}}`,
 			`{"type":"object","properties":{"a":{"type":"number"},"b":{"type":"integer"},"c":{"type":"string","format":"date-time"},"d":{}}}`},
 		{"nullable", `{"type":"string","nullable":true,"enum":["a"]}`, `{"type":["string","null"],"enum":["a",null]}`},
-		{"nullable choice", `{"nullable":true,"oneOf":[{"type":"string"},{"type":"integer"}]}`, `{"oneOf":[{"type":"string"},{"type":"integer"},{"type":"null"}]}`},
+		{"nullable choice", `{"nullable":true,"oneOf":[{"type":"string"},{"type":"integer"}]}`, `{"anyOf":[{"type":"string"},{"type":"integer"},{"type":"null"}]}`},
 		{"exclusive limits of 3.0", `{"type":"number","minimum":1,"exclusiveMinimum":true,"maximum":5,"exclusiveMaximum":false}`, `{"type":"number","maximum":5,"exclusiveMinimum":1}`},
 		{"exclusive limits of 3.1", `{"type":"number","exclusiveMinimum":1.50}`, `{"type":"number","exclusiveMinimum":1.50}`},
 		{"numbers keep their digits", `{"type":"integer","maximum":12345678901234567890,"default":1e3}`, `{"type":"integer","maximum":12345678901234567890,"default":1e3}`},
@@ -59,6 +59,14 @@ func TestSchemas(t *testing.T) {
 		{"reference to nothing", `{"type":"array","items":{"$ref":"#/Nobody"}}`, `error: follow "#/Nobody": there is no "Nobody"`},
 		{"one alternative", `{"oneOf":[{"$ref":"#/Tree/properties/size"}],"description":"d"}`, `{"type":"integer","description":"d"}`},
 		{"alternatives", `{"anyOf":[{"$ref":"#/Tree/properties/size"},{"type":"null"}]}`, `{"anyOf":[{"type":"integer"},{"type":"null"}]}`},
+		{"one of overlapping alternatives", `{"oneOf":[{"type":"integer"},{"type":"number"}]}`, `{"anyOf":[{"type":"integer"},{"type":"number"}]}`},
+		{"two choices", `{"oneOf":[{"minimum":1},{"minimum":2}],"anyOf":[{"maximum":3},{"maximum":4}]}`, `{"anyOf":[{"minimum":1},{"minimum":2}],"allOf":[{"anyOf":[{"maximum":3},{"maximum":4}]}]}`},
+		{"discriminator with a mapping", `{"oneOf":[{"$ref":"#/Pet"},{"$ref":"#/Tree"},{"type":"string"}],"discriminator":{"propertyName":"name","mapping":{"pet":"#/Pet","p":"Pet","tree":"#/Tree"}}}`,
+			`{"anyOf":[{"type":"object","description":"a pet","required":["name"],"properties":{"name":{"type":"string","enum":["pet","p"]},"pin":{"type":"string"}}},` +
+				`{"type":"object","properties":{"left":{"type":"object","description":"nested further in the same way"},"size":{"type":"integer"},"name":{"type":"string","enum":["tree"]}},"required":["name"]},{"type":"string"}]}`},
+		{"discriminator without one", `{"anyOf":[{"$ref":"#/Pet"},{"$ref":"#/Tree"}],"discriminator":{"propertyName":"name"}}`,
+			`{"anyOf":[{"type":"object","description":"a pet","required":["name"],"properties":{"name":{"type":"string","description":"\"Pet\" in this form."},"pin":{"type":"string"}}},` +
+				`{"type":"object","properties":{"left":{"type":"object","description":"nested further in the same way"},"size":{"type":"integer"},"name":{"type":"string","description":"\"Tree\" in this form."}},"required":["name"]}]}`},
 		{"loop is cut", `{"$ref":"#/Tree"}`, `{"type":"object","properties":{"left":{"type":"object","description":"nested further in the same way"},"size":{"type":"integer"}}}`},
 		{"allOf adds up", `{"allOf":[{"$ref":"#/Tree"},{"type":"object","required":["x"],"properties":{"x":{"type":"string"}}}]}`,
 			`{"type":"object","properties":{"left":{"type":"object","description":"nested further in the same way"},"size":{"type":"integer"},"x":{"type":"string"}},"required":["x"]}`},

@@ -108,6 +108,9 @@ func (n *node) scalar() string {
 	return n.text
 }
 
+// quoted is the value as JSON, for people to read.
+func (n *node) quoted() string { return string(n.appendJSON(nil)) }
+
 func (n *node) isTrue() bool { return n != nil && n.kind == boolean && n.text == "true" }
 
 func (n *node) is(k kind) bool { return n != nil && n.kind == k }
