@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/big"
@@ -242,6 +243,14 @@ func leaves(e *jsonschema.ValidationError, visit func(*jsonschema.ValidationErro
 	}
 }
 
+// worded is a value as the library is to print it: it has no word for null.
+func worded(v any) any {
+	if v == nil {
+		return json.Number("null")
+	}
+	return v
+}
+
 // describe words one fault so that whoever called (often a model) can mend it: it names the argument.
 func describe(e *jsonschema.ValidationError) (out []string) {
 	at := e.InstanceLocation
@@ -260,14 +269,17 @@ func describe(e *jsonschema.ValidationError) (out []string) {
 		out = append(out, fmt.Sprintf("%s must be %s, not %s", place(at), strings.Join(k.Want, " or "), k.Got))
 	case *kind.Enum:
 		some := *k
-		some.Want = k.Want[:min(len(k.Want), maxEnumShown)]
+		some.Want = slices.Clone(k.Want[:min(len(k.Want), maxEnumShown)])
+		for i, v := range some.Want {
+			some.Want[i] = worded(v)
+		}
 		what := strings.TrimPrefix(some.LocalizedString(english), "value ")
 		if more := len(k.Want) - len(some.Want); more > 0 {
 			what += fmt.Sprintf(" or one of %d others", more)
 		}
 		out = append(out, place(at)+" "+what)
 	case *kind.Const:
-		out = append(out, place(at)+" "+strings.TrimPrefix(k.LocalizedString(english), "value "))
+		out = append(out, place(at)+" "+strings.TrimPrefix((&kind.Const{Got: k.Got, Want: worded(k.Want)}).LocalizedString(english), "value "))
 	case *kind.AnyOf, *kind.OneOf:
 		out = append(out, place(at)+" fits none of the forms that its schema allows, or more than one")
 	case *kind.Pattern:

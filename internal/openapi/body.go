@@ -110,15 +110,19 @@ func (im *importer) body(t *tool, media string, at, encoding place, required boo
 	return nil
 }
 
+// flatKeywords are what a body's schema may say without being more than its properties. A body that is null or has few
+// properties is nothing that anybody could want to say by name.
+var flatKeywords = []string{"type", "properties", "required", "description", "additionalProperties", "deprecated", "format", "default", "minProperties", "maxProperties"}
+
 // flat tells whether the properties of a body can be arguments of the tool: easier to fill than one that
 // holds them all.
 func (t *tool) flat(schema *node) bool {
 	properties := schema.get("properties")
-	if schema.get("type").str() != "object" || properties == nil {
+	if !isObject(schema) || properties == nil {
 		return false
 	}
 	for _, key := range schema.keys {
-		if !slices.Contains([]string{"type", "properties", "required", "description", "additionalProperties", "deprecated", "format"}, key) {
+		if !slices.Contains(flatKeywords, key) {
 			return false
 		}
 	}

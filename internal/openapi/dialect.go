@@ -47,22 +47,49 @@ func nullable(out *node) {
 // coerce turns enum and default into the schema's type where they are spelt as text ("10" for an integer), and
 // drops a default that is of another type, which the backend cannot mean.
 func coerce(out *node) {
-	t := out.get("type").str()
-	if t == "" {
+	types := slices.DeleteFunc(typesOf(out.get("type")), func(t string) bool { return t == "null" })
+	if len(types) != 1 {
 		return
+	}
+	t := types[0]
+	if t == "array" {
+		enumOfElements(out)
 	}
 	if e := out.get("enum"); e != nil {
 		for i, n := range e.items {
 			e.items[i] = fitting(n, t)
 		}
 	}
+	if c := out.get("const"); c != nil {
+		out.set("const", fitting(c, t))
+	}
 	if d := out.get("default"); d != nil {
-		if d = fitting(d, t); fits(d, t) {
+		if d = fitting(d, t); fits(d, t) || d.kind == null {
 			out.set("default", d)
 		} else {
 			out.drop("default")
 		}
 	}
+}
+
+// enumOfElements moves an enum of a list's elements, which would refuse every list, to where it is meant.
+func enumOfElements(out *node) {
+	e := out.get("enum")
+	if e == nil || slices.ContainsFunc(e.items, func(n *node) bool { return n.kind == list }) {
+		return
+	}
+	out.drop("enum")
+	values := slices.DeleteFunc(e.items, func(n *node) bool { return n.kind == null }) // of the list, if it is nullable
+	items := out.get("items")
+	if items == nil {
+		items = newObject()
+		out.set("items", items)
+	}
+	if !items.is(object) || items.get("enum") != nil || len(values) == 0 {
+		return
+	}
+	items.set("enum", newList(values...))
+	coerce(items)
 }
 
 func fitting(n *node, t string) *node {

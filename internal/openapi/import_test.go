@@ -189,6 +189,38 @@ func TestChoicesTakeWhatFits(t *testing.T) {
 	}
 }
 
+// TestOddTypesCanBeCalled was seen to fail for every line: nullable kept enums and defaults from being spelt as the type
+// has them, an enum of a list's elements refused the list, one property of type null had the tool rejected, and a body
+// with a default of its own became one argument that was sent as null.
+func TestOddTypesCanBeCalled(t *testing.T) {
+	const src = `{"openapi":"3.1.0","servers":[{"url":"https://example.com"}],"paths":{
+		"/q":{"get":{"operationId":"q","parameters":[
+			{"name":"level","in":"query","schema":{"type":["string","null"],"enum":[0,1,2]}},
+			{"name":"on","in":"query","schema":{"type":"string","nullable":true,"enum":[true,false],"default":true}},
+			{"name":"size","in":"query","schema":{"type":"integer","nullable":true,"default":"10"}},
+			{"name":"tags","in":"query","explode":false,"schema":{"type":"array","enum":["red","blue"],"items":{"type":"string"}}}]}},
+		"/n":{"post":{"operationId":"n","requestBody":{"content":{"application/json":{"schema":{"type":"object","properties":{"ok":{"type":"string"},"nothing":{"type":"null"}}}}}}}},
+		"/b":{"post":{"operationId":"b","requestBody":{"content":{"application/json":{"schema":{"type":"object","default":{},"nullable":true,"minProperties":1,"required":["pages"],"properties":{"pages":{"type":"array","items":{"type":"string"}}}}}}}}}}}`
+	for form, service := range forms(t, src) {
+		for _, c := range []struct{ tool, arguments, want string }{
+			{"q", `{"level":"1","on":"true","size":5,"tags":["red"]}`, "GET /q?level=1&on=true&size=5&tags=red\n"},
+			{"n", `{"ok":"a","nothing":null}`, "POST /n?\nContent-Type: application/json; charset=utf-8\n\n" + `{"ok":"a","nothing":null}`},
+			{"b", `{"pages":["1"]}`, "POST /b?\nContent-Type: application/json; charset=utf-8\n\n" + `{"pages":["1"]}`},
+		} {
+			if diff := cmp.Diff(c.want, normal(sent(t, service, c.tool, c.arguments))); diff != "" {
+				t.Errorf("%s %s (-want +got):\n%s", form, c.tool, diff)
+			}
+		}
+		_, result, _ := service.Tools["q"].Request(convert.Call{Arguments: []byte(`{"on":"maybe"}`)})
+		if !strings.Contains(string(result), "must be one of 'true', 'false', null") {
+			t.Errorf("%s says %s", form, result)
+		}
+		if _, result, _ := service.Tools["b"].Request(convert.Call{}); !strings.Contains(string(result), `argument \"pages\" is required`) {
+			t.Errorf("%s says %s", form, result)
+		}
+	}
+}
+
 // secrets makes a secret of each reference's last part.
 type secrets struct{}
 

@@ -191,7 +191,8 @@ func (t *tool) plain() bool {
 	must, loses := false, false
 	for _, a := range t.args {
 		must = must || a.multi
-		loses = loses || len(typesOf(a.schema.get("type"))) != 1 || a.schema.get("items").is(boolean)
+		types := typesOf(a.schema.get("type"))
+		loses = loses || len(types) != 1 || types[0] == "null" || a.schema.get("items").is(boolean)
 		for _, key := range a.schema.keys {
 			loses = loses || !slices.Contains(plainKeywords, key)
 		}
