@@ -230,7 +230,22 @@ func (v *Variant) Title() string {
 	if v.own != nil {
 		return v.own.value.(*summary).title
 	}
+	if spec, ok := v.spec.value.(*registry.Spec); ok {
+		return spec.Title
+	}
 	return ""
+}
+
+// Display returns what a version of the registry says for people to look at: a web page about it, and icons as MCP shows them;
+// blank and nil for none.
+func (v *Variant) Display() (websiteURL string, icons []byte) {
+	if v.spec == nil {
+		return "", nil
+	}
+	if spec, ok := v.spec.value.(*registry.Spec); ok {
+		return spec.WebsiteURL, spec.Icons
+	}
+	return "", nil
 }
 
 // Description returns what the version's documents say it is for.

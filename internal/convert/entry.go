@@ -25,6 +25,9 @@ func (c *toolCompiler) entry() {
 	out = append(out, objectSchema(d.InputSchema)...)
 	to := len(out)
 	out = c.member(out, "outputSchema", c.outputSchema())
+	if len(d.Icons) > 0 {
+		out = append(append(out, `,"icons":`...), d.Icons...)
+	}
 	out = c.member(out, "annotations", d.Annotations)
 	out = c.member(out, "_meta", d.Meta)
 	out = slices.Clone(append(out, '}')) // growing has left room

@@ -136,16 +136,8 @@ func (c *call) initialize() {
 	revision := wire.Negotiate(string(c.env.Version))
 	b = jsontext.AppendString(b, revision)
 	b = append(append(b, ','), c.capabilities()...)
-	b = c.appendServerInfo(append(b, `,"serverInfo":`...))
-	b = b[:len(b)-1]
-	// Older clients may take no member that their revision does not know.
-	if title := c.variant.Title(); title != "" && revision >= wire.V20250618 {
-		b = jsontext.AppendString(append(b, `,"title":`...), title)
-	}
-	if what := c.variant.Description(); what != "" && revision >= wire.V20251125 {
-		b = jsontext.AppendString(append(b, `,"description":`...), what)
-	}
-	c.out = append(b, '}', '}', '}')
+	b = c.appendImplementation(append(b, `,"serverInfo":`...), revision)
+	c.out = append(b, '}', '}')
 	id, err := c.g.options.Sealer.Seal(s)
 	if err != nil {
 		c.detail = err.Error()
@@ -174,6 +166,29 @@ func (c *call) appendServerInfo(b []byte) []byte {
 	return append(jsontext.AppendString(b, version), '}')
 }
 
+// appendImplementation appends all that a revision has a client know of a server. Older clients may take no member that their
+// revision does not have.
+func (c *call) appendImplementation(b []byte, revision string) []byte {
+	b = c.appendServerInfo(b)
+	b = b[:len(b)-1]
+	if title := c.variant.Title(); title != "" && revision >= wire.V20250618 {
+		b = jsontext.AppendString(append(b, `,"title":`...), title)
+	}
+	if revision >= wire.V20251125 {
+		if what := c.variant.Description(); what != "" {
+			b = jsontext.AppendString(append(b, `,"description":`...), what)
+		}
+		page, icons := c.variant.Display()
+		if page != "" {
+			b = jsontext.AppendString(append(b, `,"websiteUrl":`...), page)
+		}
+		if len(icons) > 0 {
+			b = append(append(b, `,"icons":`...), icons...)
+		}
+	}
+	return append(b, '}')
+}
+
 func (c *call) discover() {
 	b := append(c.out[:0], `{"jsonrpc":"2.0","id":`...)
 	b = append(append(b, c.env.ID...), `,"result":{"resultType":"complete","supportedVersions":[`...)
@@ -185,7 +200,8 @@ func (c *call) discover() {
 	}
 	b = append(append(b, `],`...), c.capabilities()...)
 	b = append(b, `,"ttlMs":`+listTTL+`,"cacheScope":"private"`...)
-	c.out = append(c.appendMeta(b), '}', '}')
+	b = c.appendImplementation(append(b, `,"_meta":{"`+wire.MetaServerInfo+`":`...), wire.V20260728)
+	c.out = append(b, '}', '}', '}')
 	c.write(http.StatusOK, c.out)
 }
 

@@ -26,7 +26,7 @@ func Assemble(m *Manifest, version string, spec *Spec, set *ToolSet) (*Definitio
 		s.reject("protocol", "%q cannot be proxied: http, https, mcp-sse and mcp-streamable can", shown(protocol))
 		return nil, s.found
 	}
-	s.found = append(s.found, spec.Faults(m, version)...)
+	s.found = append(append(s.found, spec.Faults(m, version)...), spec.warnings(m, version)...)
 	if !Rejects(s.found) {
 		def.Backend.Ref = spec.backend(protocol, version)
 	}

@@ -1,12 +1,18 @@
 package registry
 
-import "strings"
+import (
+	"encoding/json"
+	"strings"
+)
 
 // Spec is one version of an MCP server of the Nacos registry: where its backend is.
 type Spec struct {
 	DataID      string
 	Protocol    string
+	Title       string
 	Description string
+	WebsiteURL  string          // http or https
+	Icons       json.RawMessage // as MCP shows those of a server; nil for none
 	Status      string
 	Version     string // as the document says; empty where it does not
 	Enabled     bool
@@ -42,7 +48,13 @@ func ParseSpec(dataID string, content []byte) (*Spec, []Rejection) {
 	}
 	s.expect(root, "", textual, "protocol", "status", "toolsDescriptionRef")
 	s.expect(root, "", mapping, "remoteServerConfig", "versionDetail")
-	s.expectOrLeave(root, textual, "description")
+	s.expectOrLeave(root, textual, "description", "title", "websiteUrl")
+	spec.Title, spec.WebsiteURL = root.text("title"), root.text("websiteUrl")
+	if spec.WebsiteURL != "" && !isWebAddress(spec.WebsiteURL) {
+		s.warn("websiteUrl", "ignored: must be an http or https URL")
+		spec.WebsiteURL = ""
+	}
+	spec.Icons = readIcons(root["icons"], func(field, message string) { s.warn(field, "%s", message) })
 	remote := root.object("remoteServerConfig")
 	s.expect(remote, "remoteServerConfig.", textual, "exportPath")
 	s.expect(remote, "remoteServerConfig.", mapping, "serviceRef")
@@ -64,7 +76,7 @@ func ParseSpec(dataID string, content []byte) (*Spec, []Rejection) {
 	if Rejects(s.found) {
 		return nil, s.found
 	}
-	all := []*string{&spec.Protocol, &spec.Description, &spec.Status, &spec.Version, &spec.ExportPath, &spec.ToolsRef}
+	all := []*string{&spec.Protocol, &spec.Title, &spec.Description, &spec.WebsiteURL, &spec.Status, &spec.Version, &spec.ExportPath, &spec.ToolsRef}
 	if r := spec.Ref; r != nil {
 		all = append(all, &r.Namespace, &r.Group, &r.Service, &r.TransportProtocol)
 	}
@@ -98,6 +110,19 @@ func (s *Spec) Faults(m *Manifest, version string) []Rejection {
 			reject(at.exportPath, "remoteServerConfig.exportPath", "%s", fault)
 		}
 	}
+	return found.found
+}
+
+// warnings returns what is odd about s as the spec of m, and does not keep it from being served.
+func (s *Spec) warnings(m *Manifest, version string) []Rejection {
+	if s.Protocol == "" || m.Protocol == "" || s.Protocol == m.Protocol {
+		return nil
+	}
+	found := &stored{group: GroupSpecs, dataID: m.SpecDataID(version)}
+	if s.lines != nil {
+		found.line = s.lines.protocol
+	}
+	found.warn("protocol", "is %q, but the manifest says %q: this one counts", shown(s.Protocol), shown(m.Protocol))
 	return found.found
 }
 

@@ -167,3 +167,82 @@ func TestA33_StoredDocumentsTakeBoundedTime(t *testing.T) {
 		})
 	}
 }
+
+// A document whose tools are encrypted was one without tools, in silence. Seen red with what it says of that not read.
+func TestEncryptedTools(t *testing.T) {
+	const refused = `mcp-tools/x-1-mcp-tools.json: encryptData: the tools are encrypted, and the proxy has no key for them: publish them unencrypted`
+	for _, c := range []struct{ doc, want string }{
+		{`{"specificationType":"encrypted","encryptData":{"data":"AAAA","encryptInfo":{"algorithm":"aes"}}}`, refused},
+		{`{"encryptData":{"data":"AAAA"},"tools":[],"toolsMeta":{},"securitySchemes":[]}`, refused},
+		{`{"specificationType":"ENCRYPTED"}`, refused},
+		{`{"specificationType":"plain","encryptData":null,"tools":[]}`, ""},
+		{`{"specificationType":null,"encryptData":{"data":null,"encryptInfo":{}},"tools":[]}`, ""},
+		{`{"encryptData":{"data":"AAAA"},"tools":[{"name":"a"}]}`, ""},
+	} {
+		set, found := ParseTools("x-1-mcp-tools.json", []byte(c.doc))
+		got := ""
+		for _, r := range found {
+			got += r.Error()
+		}
+		if got != c.want || (set == nil) != (c.want != "") {
+			t.Errorf("%s: %v, %q", c.doc, set, got)
+		}
+	}
+}
+
+// Nacos from 3.2 on stores more of what MCP shows. A hint or an icon of another type than MCP has would have clients refuse the
+// whole list. Seen red with annotations as they are stored, and without icons.
+func TestWhatIsShownOfAStoredTool(t *testing.T) {
+	for _, c := range []struct{ name, tool, annotations, icons, warned string }{
+		{"all of it", `"annotations":{"title":"T","readOnlyHint":true,"x":{"y":null}},"icons":[{"src":"https://example.com/a.png","mimeType":"image/png","sizes":["48x48","any"],"theme":"dark","more":1},{"src":"data:image/png;base64,AA==","sizes":"16x16 32x32"}]`,
+			`{"title":"T","readOnlyHint":true,"x":{"y":null}}`,
+			`[{"src":"https://example.com/a.png","mimeType":"image/png","sizes":["48x48","any"],"theme":"dark"},{"src":"data:image/png;base64,AA==","sizes":["16x16","32x32"]}]`, ``},
+		{"nulls, as Java writes them", `"annotations":{"title":null,"readOnlyHint":false,"destructiveHint":null},"icons":null`, `{"readOnlyHint":false}`, ``, ``},
+		{"nothing but nulls", `"annotations":{"title":null},"icons":[]`, ``, ``, ``},
+		{"other types", `"annotations":{"title":7,"readOnlyHint":"yes","idempotentHint":true},"icons":{"src":"x"}`, `{"idempotentHint":true}`, ``,
+			`annotations.title: ignored: must be text; annotations.readOnlyHint: ignored: must be true or false; icons: ignored: must be a list`},
+		{"sources of icons", `"icons":[{"src":"javascript:alert(1)"},{"src":"data:text/html,x"},{"src":"/a.png"},{"src":"https://user@example.com/"},{},"x",{"src":"http://example.com/","theme":"red","sizes":[1]}]`, ``,
+			`[{"src":"http://example.com/"}]`,
+			`icons[0].src: ignored: must be an http or https URL or a data: URI of an image; icons[1].src: ignored: must be an http or https URL or a data: URI of an image; ` +
+				`icons[2].src: ignored: must be an http or https URL or a data: URI of an image; icons[3].src: ignored: must be an http or https URL or a data: URI of an image; ` +
+				`icons[4]: ignored: missing field "src"; icons[5]: ignored: missing field "src"`},
+		{"many icons", `"icons":[` + strings.Repeat(`{"src":"http://a/"},`, 11) + `{}]`, ``, `[` + strings.Repeat(`{"src":"http://a/"},`, 9) + `{"src":"http://a/"}]`, `icons: only the first 10 are shown`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			set, _ := ParseTools("x-1-mcp-tools.json", []byte(`{"tools":[{"name":"a",`+c.tool+`}],"toolsMeta":{"a":{"templates":{"json-go-template":{"requestTemplate":{"url":"/a"}}}}}}`))
+			def, found := Assemble(&Manifest{ID: "x", Name: "x", Protocol: "http"}, "1", &Spec{Ref: &SpecRef{Service: "s"}}, set)
+			if def == nil || len(def.Tools) != 1 {
+				t.Fatalf("not served: %v", found)
+			}
+			var warned []string
+			for _, r := range found {
+				warned = append(warned, r.Field+": "+r.Message)
+			}
+			got := def.Tools[0]
+			if string(got.Annotations) != c.annotations || string(got.Icons) != c.icons || strings.Join(warned, "; ") != c.warned {
+				t.Errorf("annotations %s\nicons %s\nwarnings %q", got.Annotations, got.Icons, warned)
+			}
+		})
+	}
+}
+
+// Seen red without the comparison.
+func TestProtocolsThatDiffer(t *testing.T) {
+	for _, c := range []struct{ manifest, spec, want string }{
+		{"http", "http", ""}, {"http", "", ""}, {"", "http", ""},
+		{"mcp-sse", "http", `protocol: is "http", but the manifest says "mcp-sse": this one counts`},
+		{"http", "mcp-streamable", `protocol: is "mcp-streamable", but the manifest says "http": this one counts`},
+	} {
+		set, _ := ParseTools("x-1-mcp-tools.json", []byte(`{}`))
+		def, found := Assemble(&Manifest{ID: "x", Name: "x", Protocol: c.manifest}, "1", &Spec{Protocol: c.spec, Ref: &SpecRef{Service: "s"}}, set)
+		got := ""
+		for _, r := range found {
+			if got = r.Field + ": " + r.Message; !r.Warning {
+				t.Errorf("%s and %s: rejected", c.manifest, c.spec)
+			}
+		}
+		if def == nil || got != c.want {
+			t.Errorf("%s and %s: %q, want %q", c.manifest, c.spec, got, c.want)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/tidwall/gjson"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -52,7 +53,7 @@ func readTools(r *reader, o *object, def *Definition, s *server) {
 
 func readTool(r *reader, n *yaml.Node, def *Definition, s *server) *Tool {
 	before := r.faults
-	o := r.tryName(n).object(n, "", "name", "description", "title", "annotations", "_meta", "args", "inputSchema", "outputSchema",
+	o := r.tryName(n).object(n, "", "name", "description", "title", "annotations", "_meta", "icons", "args", "inputSchema", "outputSchema",
 		"argsPosition", "security", "requestTemplate", "responseTemplate", "errorResponseTemplate")
 	if o == nil {
 		return nil
@@ -61,7 +62,11 @@ func readTool(r *reader, n *yaml.Node, def *Definition, s *server) *Tool {
 	if o.require("name") && t.Name != "" && !validTool(t.Name) {
 		o.reject("name", "must be 1 to 256 characters without blanks and control characters")
 	}
-	t.Annotations = o.mapping("annotations")
+	complain := func(field, message string) { r.warn(o.find(field), field, "%s", message) }
+	t.Annotations = readAnnotations(o.mapping("annotations"), complain)
+	if n := o.at["icons"]; !isNull(n) {
+		t.Icons = readIcons(gjson.ParseBytes(r.json(n, "icons")), complain)
+	}
 	t.Meta = o.mapping("_meta")
 	t.OutputSchema = o.mapping("outputSchema")
 	t.Security = readSecurity(o, "security", "id", "passthrough")

@@ -38,6 +38,10 @@ func ParseTools(dataID string, content []byte) (*ToolSet, []Rejection) {
 	if !ok {
 		return nil, s.found
 	}
+	if encrypted(root) {
+		s.reject("encryptData", "the tools are encrypted, and the proxy has no key for them: publish them unencrypted")
+		return nil, s.found
+	}
 	set := &ToolSet{DataID: dataID, hidden: map[string]bool{}}
 	s.expect(root, "", sequence, "tools", "securitySchemes")
 	s.expect(root, "", mapping, "toolsMeta", "extensions")
@@ -80,6 +84,14 @@ func ParseTools(dataID string, content []byte) (*ToolSet, []Rejection) {
 		return nil, s.found
 	}
 	return set, s.found
+}
+
+// encrypted reports whether the tools are somewhere in encryptData, where newer Nacos may have them instead of in the document.
+func encrypted(root members) bool {
+	if list := root["tools"]; list.IsArray() && list.Get("0").Exists() {
+		return false
+	}
+	return root.object("encryptData").text("data") != "" || strings.Contains(strings.ToLower(root.text("specificationType")), "encrypt")
 }
 
 // readStoredSchemes reads the security schemes. One that cannot be used is left out, by name, so that the tools which name it
@@ -154,7 +166,7 @@ func (s *stored) readStoredTool(index int, at gjson.Result, m, meta members, nam
 	in := &stored{group: s.group, dataID: s.dataID, tool: indexed("tools", index), doc: s.doc, line: s.doc.lineOf(at.Index)}
 	t := storedTool{Tool: Tool{
 		Name: name, Title: m.text("title"), Description: m.text("description"),
-		Line: in.line, Annotations: m.raw("annotations"), Meta: m.raw("_meta"), InputSchema: m.raw("inputSchema"), OutputSchema: m.raw("outputSchema"),
+		Line: in.line, Meta: m.raw("_meta"), InputSchema: m.raw("inputSchema"), OutputSchema: m.raw("outputSchema"),
 	}}
 	switch {
 	case t.Name == "":
@@ -181,6 +193,8 @@ func (s *stored) readStoredTool(index int, at gjson.Result, m, meta members, nam
 	in.expect(m, "", mapping, "security")
 	in.expectOrLeave(m, textual, "title", "description")
 	in.expectOrLeave(m, mapping, "annotations", "_meta", "outputSchema")
+	complain := func(field, message string) { in.warn(field, "%s", message) }
+	t.Annotations, t.Icons = readAnnotations(m.raw("annotations"), complain), readIcons(m["icons"], complain)
 	template := meta.object("templates").object("json-go-template")
 	switch {
 	case meta == nil:

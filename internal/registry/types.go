@@ -151,6 +151,7 @@ type Tool struct {
 	Description   string
 	Annotations   json.RawMessage
 	Meta          json.RawMessage // _meta
+	Icons         json.RawMessage `json:",omitempty"` // as tools/list shows them
 	Args          []Arg           // what positions and defaults are read from; derived from InputSchema and argsPosition for registry tools
 	InputSchema   json.RawMessage // always set: given, or made from Args, property order as written
 	OutputSchema  json.RawMessage
