@@ -35,9 +35,19 @@ func (c *Client) List(ctx context.Context, group string) ([]Entry, error) {
 // list also tells whether nothing was left out. With a data id it lists that document alone, if there is one. It gives up
 // after a silence, 0 for none but the API's own limits.
 func (c *Client) list(ctx context.Context, group, dataID string, silence time.Duration) (entries []Entry, complete bool, err error) {
+	p, err := c.page(ctx, group, dataID, silence)
+	if err != nil {
+		return nil, false, err
+	}
+	entries, complete = p.entries(group)
+	return entries, complete, nil
+}
+
+// page asks for the rows of a list.
+func (c *Client) page(ctx context.Context, group, dataID string, silence time.Duration) (*page, error) {
 	if c.old(ctx) {
-		if entries, complete, err = c.listV1(ctx, group, dataID, silence); !missing(err) {
-			return entries, complete, err
+		if p, err := c.pageV1(ctx, group, dataID, silence); !missing(err) {
+			return p, err
 		}
 	}
 	search, pattern := searchFor(dataID)
@@ -47,10 +57,10 @@ func (c *Client) list(ctx context.Context, group, dataID string, silence time.Du
 		"pageNo": {"1"}, "pageSize": {strconv.Itoa(pageSize)},
 	}})
 	if missing(err) {
-		return c.listV1(ctx, group, dataID, silence)
+		return c.pageV1(ctx, group, dataID, silence)
 	}
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	var answer struct {
 		Code    int
@@ -58,16 +68,15 @@ func (c *Client) list(ctx context.Context, group, dataID string, silence time.Du
 		Data    *page
 	}
 	if err := json.Unmarshal(body, &answer); err == nil && answer.Code != 0 {
-		return nil, false, fmt.Errorf("%w: %s (code %d)", ErrFailed, answer.Message, answer.Code)
+		return nil, fmt.Errorf("%w: %s (code %d)", ErrFailed, answer.Message, answer.Code)
 	} else if err != nil || answer.Data == nil {
-		return nil, false, fmt.Errorf("%w: unexpected answer to a list", ErrUnavailable)
+		return nil, fmt.Errorf("%w: unexpected answer to a list", ErrUnavailable)
 	}
-	entries, complete = answer.Data.entries(group)
-	return entries, complete, nil
+	return answer.Data, nil
 }
 
-// listV1 is the API of 2.x, which 3.x answers with 410. There the public namespace is the blank one.
-func (c *Client) listV1(ctx context.Context, group, dataID string, silence time.Duration) ([]Entry, bool, error) {
+// pageV1 is the API of 2.x, which 3.x answers with 410. There the public namespace is the blank one.
+func (c *Client) pageV1(ctx context.Context, group, dataID string, silence time.Duration) (*page, error) {
 	tenant := c.cfg.Namespace
 	if tenant == PublicNamespace {
 		tenant = ""
@@ -78,14 +87,13 @@ func (c *Client) listV1(ctx context.Context, group, dataID string, silence time.
 		"pageNo": {"1"}, "pageSize": {strconv.Itoa(pageSize)},
 	}})
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	var answer page
 	if err := json.Unmarshal(body, &answer); err != nil || answer.PageItems == nil {
-		return nil, false, fmt.Errorf("%w: unexpected answer to a list", ErrUnavailable)
+		return nil, fmt.Errorf("%w: unexpected answer to a list", ErrUnavailable)
 	}
-	entries, complete := answer.entries(group)
-	return entries, complete, nil
+	return &answer, nil
 }
 
 // searchFor gives the kind of search, and what it looks for, that finds a data id or, if there is none, all.
@@ -99,6 +107,7 @@ func searchFor(dataID string) (search, pattern string) {
 type page struct {
 	TotalCount int
 	PageItems  *[]struct {
+		ID        rowID
 		DataID    string
 		GroupName string // 3.x
 		Group     string // 2.x
