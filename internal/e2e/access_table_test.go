@@ -231,7 +231,7 @@ func refused(t *testing.T, what string, a answer, status int) {
 	if a.Status != status || a.Header.Get("WWW-Authenticate") != challenge {
 		t.Errorf("%s: %d %q %s, want %d %q", what, a.Status, a.Header.Get("WWW-Authenticate"), a.Body, status, challenge)
 	}
-	if !strings.HasPrefix(a.Body, `{"jsonrpc":"2.0","error":{"code":`) {
+	if !strings.HasPrefix(a.Body, `{"jsonrpc":"2.0","id":null,"error":{"code":`) {
 		t.Errorf("%s: body is no JSON-RPC error: %s", what, a.Body)
 	}
 }

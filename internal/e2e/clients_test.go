@@ -115,6 +115,7 @@ func matrix(t *testing.T) (*source, *proxy, []backend) {
 	}
 	s.put(t, "proxy-consumers", "alice.yaml", consumer(aliceKey))
 	s.put(t, "proxy-consumers", "bob.yaml", consumer(bobKey))
+	s.put(t, "proxy-consumers", "carol.yaml", consumer(carolKey))
 	return s, start(t, s).ready(), backends
 }
 
@@ -171,6 +172,7 @@ func TestClientMatrix(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			checkMatrix(t, c, p, backends)
+			checkRefused(t, c, p, backends)
 		})
 	}
 	t.Run("told of changes", func(t *testing.T) {
@@ -230,6 +232,36 @@ func checkMatrix(t *testing.T, c realClient, p *proxy, backends []backend) {
 			}
 			checkBob(t, b, bob)
 		})
+	}
+}
+
+// checkRefused has clients connect without a key that counts, and without a grant. What they show people must have our own
+// words, where they show anything of an answer's body.
+func checkRefused(t *testing.T, c realClient, p *proxy, backends []backend) {
+	path := "/mcp/"
+	if c.transport == "sse" {
+		path = "/sse/"
+	}
+	keys := map[string]string{key("nobody"): "Unauthorized: a valid API key is needed", carolKey: "Forbidden: this key has no grant on this service"}
+	var visits []visit
+	for _, b := range backends {
+		for key := range keys {
+			visits = append(visits, visit{Client: c.client, Mode: c.mode, Transport: c.transport, URL: p.URL + path + b.service, Key: key, Steps: []step{}})
+		}
+	}
+	for i, saw := range runVisits(t, visits, c.program...) {
+		want := keys[visits[i].Key]
+		switch {
+		case c.transport == "sse":
+			want = "" // a stream that does not open: the status is all that they tell
+		case c.client == "v2" && visits[i].Key == carolKey:
+			want = "Insufficient scope" // what it makes of the challenge, whatever the body says
+		case c.client == "v2" && c.mode == "auto":
+			want = "Version negotiation failed: the server"
+		}
+		if len(saw) != 1 || saw[0].Error == nil || !strings.Contains(saw[0].Message, want) {
+			t.Errorf("%s: saw %+v, want %q", visits[i].URL, saw, want)
+		}
 	}
 }
 

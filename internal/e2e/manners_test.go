@@ -25,7 +25,7 @@ func asModern(method string, more ...string) http.Header {
 
 // TestAnswersAreWhatTheSpecificationSays asks a converted service as a strict reader of each revision would. Seen to fail
 // with each of these taken out: gateway.paramsFit, gateway.appendMeta, the check of the version in gateway.stream, the filter in gateway.listen,
-// the Allow header in gateway.serveSSE, and with null for an unknown id in wire.AppendError.
+// the Allow header in gateway.serveSSE, and with no id where none is known in wire.AppendError.
 func TestAnswersAreWhatTheSpecificationSays(t *testing.T) {
 	p, _, _ := hostileWorld(t)
 	c := p.client("store", aliceKey)
@@ -68,9 +68,9 @@ func TestAnswersAreWhatTheSpecificationSays(t *testing.T) {
 		{"level", "POST", "/mcp/store", in("2025-11-25"), `{"jsonrpc":"2.0","id":1,"method":"logging/setLevel","params":{"level":"notice"}}`, 200, 0, "", `"result":{}`},
 		{"unknown level", "POST", "/mcp/store", in("2025-11-25"), `{"jsonrpc":"2.0","id":1,"method":"logging/setLevel","params":{"level":"loud"}}`, 200, -32602, "", ""},
 		{"modern level", "POST", "/mcp/store", asModern("logging/setLevel"), `{"jsonrpc":"2.0","id":1,"method":"logging/setLevel","params":{` + modernMeta + `}}`, 404, -32601, "", ""},
-		{"nothing", "POST", "/mcp/store", in(""), "", 400, -32700, "", `{"jsonrpc":"2.0","error":{`},
+		{"nothing", "POST", "/mcp/store", in(""), "", 400, -32700, "", `{"jsonrpc":"2.0","id":null,"error":{`},
 		{"batch", "POST", "/mcp/store", in("2025-03-26"), `[{"jsonrpc":"2.0","id":1,"method":"ping"}]`, 400, -32600, "", "batch"},
-		{"null id", "POST", "/mcp/store", in("2025-11-25"), `{"jsonrpc":"2.0","id":null,"method":"ping"}`, 400, -32600, "", `{"jsonrpc":"2.0","error":{`},
+		{"null id", "POST", "/mcp/store", in("2025-11-25"), `{"jsonrpc":"2.0","id":null,"method":"ping"}`, 400, -32600, "", `{"jsonrpc":"2.0","id":null,"error":{`},
 		{"stream without session", "GET", "/mcp/store", in("2025-11-25"), "", 405, -32600, "POST", ""},
 		{"modern stream", "GET", "/mcp/store", in("2026-07-28", session...), "", 405, -32600, "POST", ""},
 		{"modern end of a session", "DELETE", "/mcp/store", in("2026-07-28", session...), "", 405, -32600, "POST", ""},

@@ -43,7 +43,7 @@ func (b *bridge) refused(w http.ResponseWriter, req *http.Request, x *Exchange, 
 	}
 	rw := x.rewriter(req)
 	if rw.Idle() && !x.Restricted {
-		return copyAnswer(w, resp), true
+		return copyAnswer(w, x, resp), true
 	}
 	return filterAnswer(w, req, x, resp, rw), true
 }

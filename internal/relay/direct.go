@@ -84,7 +84,7 @@ func (r *Relay) exchange(w http.ResponseWriter, req *http.Request, x *Exchange, 
 		return r.events(w, req, x, resp, rw)
 	}
 	if !read {
-		return copyAnswer(w, resp)
+		return copyAnswer(w, x, resp)
 	}
 	return filterAnswer(w, req, x, resp, rw)
 }
@@ -213,7 +213,7 @@ const smallBody = 64 << 10
 var buffers = sync.Pool{New: func() any { b := make([]byte, smallBody); return &b }}
 
 // copyAnswer hands on an answer whose bytes are nobody's business.
-func copyAnswer(w http.ResponseWriter, resp *upstream.Response) Outcome {
+func copyAnswer(w http.ResponseWriter, x *Exchange, resp *upstream.Response) Outcome {
 	h := w.Header()
 	if v, ok := resp.Header["Content-Encoding"]; ok {
 		h["Content-Encoding"] = v
@@ -227,7 +227,7 @@ func copyAnswer(w http.ResponseWriter, resp *upstream.Response) Outcome {
 	// Read ahead: a small answer, the usual one, goes out in one piece, or as a clean refusal if it breaks off.
 	n, err := readFull(resp.Body, *buf)
 	if err != nil && err != io.EOF {
-		return brokenAnswer(w, err)
+		return brokenAnswer(w, x, err)
 	}
 	w.WriteHeader(resp.Status)
 	for {
@@ -258,7 +258,7 @@ func readFull(r io.Reader, p []byte) (n int, err error) {
 }
 
 // brokenAnswer stands for an answer that failed before anything of it was sent.
-func brokenAnswer(w http.ResponseWriter, err error) Outcome {
+func brokenAnswer(w http.ResponseWriter, x *Exchange, err error) Outcome {
 	h := w.Header()
 	h.Del("Content-Encoding")
 	h.Del("Content-Length")
@@ -273,7 +273,7 @@ func brokenAnswer(w http.ResponseWriter, err error) Outcome {
 	}
 	h.Set("Content-Type", "application/json")
 	w.WriteHeader(e.Status)
-	n, _ := w.Write(e.Append(nil, nil))
+	n, _ := w.Write(e.Append(nil, x.id()))
 	return Outcome{Status: e.Status, Bytes: int64(n), Err: err, Reason: reasonBackend}
 }
 

@@ -448,3 +448,27 @@ func overSSE(t testing.TB, f *front, body string) string {
 	}
 	return next()
 }
+
+// An HTTP+SSE client is told why its message was refused, also where that was before anybody read its id. An answer that
+// breaks off is refused under the id of its request.
+//
+// Seen to fail with "The call was not answered" in place of the refusal, and with id null.
+func TestRefusalsHaveTheIDOfTheirRequest(t *testing.T) {
+	s := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.Header.Get("Mcp-Protocol-Version") == "broken" {
+			w.Header().Set("Content-Length", "10")
+			io.WriteString(w, "{")
+			return
+		}
+		w.WriteHeader(403)
+		io.WriteString(w, `{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Forbidden: no"}}`)
+	})
+	f := newFront(t, s.URL, registry.Streamable, Options{}, nil)
+	if got := overSSE(t, f, callBody); got != `{"jsonrpc":"2.0","id":7,"error":{"code":-32600,"message":"Forbidden: no"}}` {
+		t.Errorf("over HTTP+SSE: %s", got)
+	}
+	if resp, got := do(t, "POST", f.URL, callBody, http.Header{"Mcp-Protocol-Version": {"broken"}}); resp.StatusCode != 502 || !strings.Contains(got, `"id":7,`) {
+		t.Errorf("broken off: %d %s", resp.StatusCode, got)
+	}
+}

@@ -89,9 +89,14 @@ func (s *sink) give(data []byte) error {
 	return s.client.stream.write(wire.AppendEvent(nil, "", "message", data), true)
 }
 
-// answer reports whether a message is the answer to the call, and returns it with the client's own id.
+// answer reports whether a message is the answer to the call, and returns it with the client's own id. A refusal from
+// before the message was read has none of its own.
 func (s *sink) answer(message []byte) ([]byte, bool) {
 	id := gjson.GetBytes(message, "id").Raw
+	if s.status >= 400 && id == "null" {
+		id = s.id
+		message = withMember(message, "id", id)
+	}
 	if id == s.id {
 		return message, true
 	}

@@ -135,7 +135,7 @@ type Error struct {
 // Error gives the message.
 func (e *Error) Error() string { return e.Message }
 
-// Append adds the refusal as a JSON-RPC error response. A nil id is left out.
+// Append adds the refusal as a JSON-RPC error response. A nil id, one that is not known, is null.
 func (e *Error) Append(dst, id []byte) []byte { return AppendError(dst, id, e.Code, e.Message, e.Data) }
 
 // UnknownToolError answers a call of a tool that does not exist or that the consumer may not know of: the same bytes.

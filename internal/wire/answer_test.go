@@ -52,7 +52,7 @@ func TestErrorsAsResponses(t *testing.T) {
 		{string(UnsupportedVersionError("1999-01-01", []string{V20251125, V20260728}).Append(nil, []byte("1"))),
 			`{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"Unsupported protocol version","data":{"supported":["2025-11-25","2026-07-28"],"requested":"1999-01-01"}}}`},
 		{string(NoKey.Error(false, "").Append(nil, nil)),
-			`{"jsonrpc":"2.0","error":{"code":-32600,"message":"Unauthorized: a valid API key is needed"}}`},
+			`{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Unauthorized: a valid API key is needed"}}`},
 		{string(AppendResult(nil, []byte("1"), []byte(`{"x":1.0}`))), `{"jsonrpc":"2.0","id":1,"result":{"x":1.0}}`},
 		{string(AppendNotification(nil, "notifications/message", []byte(`{"a":1}`))), `{"jsonrpc":"2.0","method":"notifications/message","params":{"a":1}}`},
 		{string(AppendListenEnd(nil, []byte(`"s"`))), `{"jsonrpc":"2.0","id":"s","result":{"resultType":"complete","_meta":{"io.modelcontextprotocol/subscriptionId":"s"}}}`},

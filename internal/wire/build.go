@@ -15,16 +15,17 @@ func AppendResult(dst, id, result []byte) []byte {
 	return append(dst, '}')
 }
 
-// AppendError adds a JSON-RPC error response. id and data are raw JSON; either is left out if nil. JSON-RPC 2.0 would have
-// null for an id that is not known, where MCP has none (2025-11-25, Transports, "an error response that has no id") and
-// its schema does not take null.
+// AppendError adds a JSON-RPC error response. id and data are raw JSON; nil data are left out, and nil stands for an id that
+// is not known. That is null, as JSON-RPC 2.0 has it: clients on Python's mcp 2 take an error without id for none and tell
+// nothing of it. MCP would have such an error without id (2025-11-25, Transports), and its schema takes no null; but these
+// errors only come with an HTTP status that is one, where the clients of the TypeScript SDKs do not hold them against it.
 func AppendError(dst, id []byte, code int, message string, data []byte) []byte {
-	dst = append(dst, `{"jsonrpc":"2.0",`...)
-	if id != nil {
-		dst = append(dst, `"id":`...)
-		dst = append(append(dst, id...), ',')
+	dst = append(dst, `{"jsonrpc":"2.0","id":`...)
+	if id == nil {
+		dst = append(dst, "null"...)
 	}
-	dst = append(dst, `"error":{"code":`...)
+	dst = append(dst, id...)
+	dst = append(dst, `,"error":{"code":`...)
 	dst = strconv.AppendInt(dst, int64(code), 10)
 	dst = append(dst, `,"message":`...)
 	dst = jsontext.AppendString(dst, message)
