@@ -221,6 +221,50 @@ func TestOddTypesCanBeCalled(t *testing.T) {
 	}
 }
 
+// TestRenamedArgumentsKeepTheirMeaning was seen to fail while plainer names were all that was left: the two limits read
+// alike, and the words in another script were arg, query and 2.
+func TestRenamedArgumentsKeepTheirMeaning(t *testing.T) {
+	const src = `{"openapi":"3.0.3","servers":[{"url":"https://example.com"}],"paths":{
+		"/calls":{"get":{"operationId":"calls","parameters":[
+			{"name":"From","in":"query","description":"calls of this time","schema":{"type":"string"}},
+			{"name":"From<","in":"query","description":"calls of this time","schema":{"type":"string"}},
+			{"name":"From>","in":"query","description":"calls of this time.","schema":{"type":"string"}},
+			{"name":"From","in":"header","schema":{"type":"string"}},
+			{"name":"城市","in":"query","required":true,"schema":{"type":"string"}},
+			{"name":"日期","in":"query","schema":{"type":"string"}},
+			{"name":"v 2","in":"header","schema":{"type":"string"}},
+			{"name":"tags[]","in":"query","schema":{"type":"array","items":{"type":"string"}}}]}},
+		"/plain":{"get":{"operationId":"plain","parameters":[{"name":"a.b-c_1","in":"query","schema":{"type":"string"}}]}}}}`
+	want := []string{"From", "From_2", "From_3", "header_From", "arg", "arg_2", "tags"}
+	for form, service := range forms(t, src) {
+		if diff := cmp.Diff(want, asked(t, service.Tools["calls"])); diff != "" {
+			t.Errorf("%s asks for (-want +got):\n%s", form, diff)
+		}
+		entry := string(service.Tools["calls"].Entry) + string(service.Tools["plain"].Entry)
+		for _, told := range []string{`"calls of this time"`, `"calls of this time (sent as \"From<\" in the query)"`, `"calls of this time. Sent as \"From>\" in the query."`,
+			`"Sent as \"From\" in the header."`, `"Sent as \"城市\" in the query."`, `"Sent as \"日期\" in the query."`} {
+			if !strings.Contains(entry, told) {
+				t.Errorf("%s: no %s in %s", form, told, entry)
+			}
+		}
+		if n := strings.Count(entry, "ent as"); n != 5 {
+			t.Errorf("%s tells %d names, want 5", form, n)
+		}
+		const sentAs = "GET /calls?From%3C=1&From%3E=2&From=0&%E5%9F%8E%E5%B8%82=a\nFrom: h\n"
+		if diff := cmp.Diff(normal(sentAs), normal(sent(t, service, "calls", `{"From":"0","From_2":"1","From_3":"2","header_From":"h","arg":"a"}`))); diff != "" {
+			t.Errorf("%s sends (-want +got):\n%s", form, diff)
+		}
+	}
+	r, err := Import(t.Context(), []byte(src), Options{Name: "demo"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const note = "GET /calls: some arguments have plainer names than what they are sent as: From< is From_2, From> is From_3, From is header_From, 城市 is arg, 日期 is arg_2"
+	if len(r.Notes) != 2 || r.Notes[1].String() != note {
+		t.Errorf("notes %v", r.Notes)
+	}
+}
+
 // secrets makes a secret of each reference's last part.
 type secrets struct{}
 

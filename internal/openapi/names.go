@@ -49,13 +49,14 @@ func (im *importer) unique(name string) string {
 	return one
 }
 
-// argName makes a name that every client takes for a property: letters, digits, "_", "." and "-", at most 64.
+// argName makes a name that every client takes for a property: letters, digits, "_", "." and "-", at most 64. What is
+// left of names in other scripts says nothing: those are arg.
 func argName(wire string) string {
 	name := wire
 	if notInArg.MatchString(wire) {
-		name = strings.Trim(notInArg.ReplaceAllString(wire, "_"), "_")
+		name = strings.Trim(notInArg.ReplaceAllString(wire, "_"), "_.-")
 	}
-	if name == "" {
+	if name == "" || name != wire && strings.Trim(name, "0123456789_.-") == "" {
 		name = "arg"
 	}
 	return shorten(name, maxName)

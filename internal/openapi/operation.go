@@ -23,6 +23,7 @@ type tool struct {
 	security    string // id of a scheme
 	output      *node
 	notes       []string
+	renamed     []string // "城市 is arg"
 
 	carried map[string]bool // "in name" of parameters that carry a credential, or are taken
 }
@@ -110,6 +111,9 @@ func (im *importer) operation(method, path string, op, item place) error {
 	if err != nil {
 		im.result.Skipped = append(im.result.Skipped, Finding{t.operation, err.Error()})
 		return nil
+	}
+	if len(t.renamed) > 0 {
+		t.notes = append(t.notes, "some arguments have plainer names than what they are sent as: "+strings.Join(t.renamed, ", "))
 	}
 	t.name = im.unique(t.name)
 	for _, n := range t.notes {
@@ -262,13 +266,19 @@ const (
 func (t *tool) argument(wire, position string, schema *node, required bool) *argument {
 	name := argName(wire)
 	taken := func() bool { return slices.ContainsFunc(t.args, func(a *argument) bool { return a.name == name }) }
-	if taken() {
+	if taken() && name == wire {
 		name = argName(position + "_" + wire)
 	}
 	for i := 2; taken(); i++ {
-		name = argName(fmt.Sprintf("%s_%d", wire, i))
+		name = shorten(fmt.Sprintf("%s_%d", argName(wire), i), maxName)
 	}
 	tellDefaults(schema)
+	if name != wire && position != "" {
+		// The plainer name may have lost what it means: "<" and ">", or all of 城市.
+		shown := clean(wire, maxTitle)
+		sentence(schema, "Sent as "+newText(shown).quoted()+map[string]string{"query": " in the query", "header": " in the header", "cookie": " in a cookie", "path": " in the path"}[position])
+		t.renamed = append(t.renamed, shown+" is "+name)
+	}
 	a := &argument{name: name, position: position, wire: wire, schema: schema, required: required}
 	t.args = append(t.args, a)
 	return a
