@@ -56,8 +56,8 @@ func (im *importer) requestBody(t *tool, p place) error {
 		func(m string) bool { return mediaType(m) == mediaForm },
 		isText,
 	} {
-		for i, media := range content.each() {
-			if m := content.keys[i]; fits(m) {
+		for m, media := range content.fields() {
+			if fits(m) {
 				if media, err = im.sources.follow(media); err != nil {
 					return errSkip("body: " + err.Error())
 				}
@@ -90,7 +90,7 @@ func (im *importer) body(t *tool, media string, at, encoding place, required boo
 		schema = newObject()
 	}
 	if mediaType(media) == mediaForm {
-		return t.form(schema, encoding)
+		return t.form(schema, func(name string, field *node) style { return fieldStyle(field, encoding.at(name)) })
 	}
 	if contentType := mediaType(media); contentType != mediaJSON && !strings.Contains(contentType, "*") {
 		t.headers = append(t.headers, [2]string{"Content-Type", contentType})
@@ -148,8 +148,8 @@ func (t *tool) spread(schema *node) {
 	t.jsonTemplate()
 }
 
-// form makes arguments of the fields of an HTML form.
-func (t *tool) form(schema *node, encoding place) error {
+// form makes arguments of the fields of an HTML form; styleOf tells how each is written.
+func (t *tool) form(schema *node, styleOf func(name string, field *node) style) error {
 	properties := schema.get("properties")
 	if properties == nil {
 		return errSkip("it needs a form whose fields are not described")
@@ -162,7 +162,7 @@ func (t *tool) form(schema *node, encoding place) error {
 		}
 		required := slices.ContainsFunc(itemsOf(schema.get("required")), func(n *node) bool { return n.str() == name })
 		a := t.argument(strings.TrimSuffix(name, "[]"), "body", field, required)
-		a.wire, a.style = name, fieldStyle(field, encoding.at(name))
+		a.wire, a.style = name, styleOf(name, field)
 		a.explode = isArray(field) && a.style.explode
 		simple = simple && a.simple()
 	}
@@ -219,6 +219,16 @@ func (im *importer) mediaTypes(key string, op place) (list []string) {
 	return list
 }
 
+// preferred chooses between media types: JSON itself, other JSON, text, and the first one if there is none of these.
+func preferred(types []string) string {
+	for _, fits := range []func(string) bool{func(m string) bool { return mediaType(m) == mediaJSON }, isJSON, isText} {
+		if i := slices.IndexFunc(types, fits); i >= 0 {
+			return types[i]
+		}
+	}
+	return types[0]
+}
+
 // swaggerBody makes arguments of Swagger 2's parameters in body and in formData.
 func (im *importer) swaggerBody(t *tool, op place, params []place) error {
 	consumes := im.mediaTypes("consumes", op)
@@ -228,14 +238,7 @@ func (im *importer) swaggerBody(t *tool, op place, params []place) error {
 		case "formData":
 			fields = append(fields, p)
 		case "body":
-			media := consumes[0]
-			for _, fits := range []func(string) bool{isText, isJSON} {
-				for _, m := range consumes {
-					if fits(m) {
-						media = m
-					}
-				}
-			}
+			media := preferred(consumes)
 			if !isJSON(media) && !isText(media) {
 				return errSkip(fmt.Sprintf("it needs a body of type %s, which arguments cannot fill", clean(media, maxTitle)))
 			}
@@ -250,21 +253,22 @@ func (im *importer) swaggerBody(t *tool, op place, params []place) error {
 		return errSkip(fmt.Sprintf("it needs a body of type %s, which arguments cannot fill", clean(strings.Join(consumes, " or "), maxTitle)))
 	}
 	schema := newObject().set("type", newText("object")).set("properties", newObject())
-	required := newList()
+	required, styles := newList(), map[string]style{}
 	for _, p := range fields {
 		name := p.get("name").str()
 		if p.get("type").str() == "file" {
 			return errSkip(fmt.Sprintf("it needs the file %q in its body", clean(name, maxTitle)))
 		}
-		field, _, err := im.parameterSchema(p, "formData")
+		field, s, err := im.parameterSchema(p, "formData")
 		if err != nil {
 			return errSkip(fmt.Sprintf("form field %s: %s", clean(name, maxTitle), err))
 		}
 		schema.get("properties").set(name, field)
+		styles[name] = s
 		if p.get("required").isTrue() {
 			required.items = append(required.items, newText(name))
 		}
 	}
 	schema.set("required", required)
-	return t.form(schema, place{})
+	return t.form(schema, func(name string, _ *node) style { return styles[name] })
 }

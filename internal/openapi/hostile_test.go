@@ -224,6 +224,7 @@ func FuzzImport(f *testing.F) {
 	}
 	f.Add([]byte(around(`{"$ref":"#/components/schemas/a"}`, `"a":{"allOf":[{"$ref":"#/components/schemas/a"}]}`)))
 	f.Add([]byte("openapi: 3.1.0\nservers: [{url: 'http://x'}]\npaths: {'/{a}': {get: {parameters: [{in: query, name: 'b[]', schema: {type: array}}]}}}"))
+	f.Add([]byte(`{"openapi":"3.0.0","paths":{"/x":[{"get":{}}],"/y":{"get":{"responses":[{}],"parameters":[{"name":"c","in":"path","style":"matrix","explode":true,"schema":{"type":"object"}}]}},"/y":{}}}`))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		began := time.Now()
 		r, err := Import(t.Context(), src, Options{Name: "x", UpstreamURL: "https://example.com"})

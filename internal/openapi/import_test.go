@@ -113,14 +113,14 @@ var calls = []struct {
 	{"path escaped", "library.yaml", "get_books_by_isbn", `{"isbn":"a/b?c"}`, "GET /books/a%2Fb%3Fc\n"},
 	{"body that is a choice", "library.yaml", "books_replace", `{"isbn":"1","body":{"copyOf":"2"}}`, "PUT /books/1\nAuthorization: Bearer secret-token\nContent-Type: application/json\n\n" + `{"copyOf":"2"}`},
 	{"path whose slashes stay", "library.yaml", "chapter", `{"isbn":"1/2","path":"a/b c"}`, "GET /books/1%2F2/chapters/a/b%20c\nAuthorization: Bearer secret-token\n"},
-	{"list in a path, matrix", "library.yaml", "shelves", `{"ids":[3,4],"kind":"new"}`, "GET /shelves/3%2C4/books;kind=new\nAuthorization: Bearer secret-token\n"},
+	{"list in a path, matrix", "library.yaml", "shelves", `{"ids":[3,4],"kind":"new"}`, "GET /shelves/3,4/books;kind=new\nAuthorization: Bearer secret-token\n"},
 	{"body that is a list", "library.yaml", "importBooks", `{"body":[{"title":"T","isbn":"1"}]}`, "POST /import\nAuthorization: Bearer secret-token\nContent-Type: application/json\n\n" + `[{"title":"T","isbn":"1"}]`},
 	{"body that is text", "library.yaml", "note", `{"body":"a \"b\""}`, "POST /notes\nAuthorization: Bearer secret-token\nContent-Type: text/plain\n\na \"b\""},
 	{"Swagger lists", "warehouse.json", "items_list", `{"ids":[1,2],"colour":["red","blue"]}`, "GET /items?key=secret-app_key&ids=1%2C2&colour=red&colour=blue\nX-App-Id: secret-app_id\n"},
 	{"Swagger body", "warehouse.json", "items_list_2", `{"name":"n","weight":null,"ean":7}`, "POST /items\nAuthorization: Basic secret-login\nContent-Type: application/json; charset=utf-8\n\n" + `{"name":"n","weight":null,"ean":7}`},
 	{"body whose names are taken", "warehouse.json", "patch_items_by_id", `{"id":1,"body":{"id":2}}`, "PATCH /items/1\nAuthorization: Bearer secret-oauth\nContent-Type: application/json\n\n" + `{"id":2}`},
 	{"body left out", "warehouse.json", "patch_items_by_id", `{"id":1}`, "PATCH /items/1\nAuthorization: Bearer secret-oauth\nContent-Type: application/json\n"},
-	{"Swagger form", "warehouse.json", "addLabel", `{"id":1,"label":"a b&c","colours":["x","y"]}`, "POST /items/1/labels\nContent-Type: application/x-www-form-urlencoded\n\nlabel=a+b%26c&colours=x&colours=y"},
+	{"Swagger form", "warehouse.json", "addLabel", `{"id":1,"label":"a b&c","colours":["x","y"]}`, "POST /items/1/labels\nContent-Type: application/x-www-form-urlencoded\n\nlabel=a%20b%26c&colours=x%2Cy&"},
 	{"form by template", "payments.yaml", "createCharge", `{"amount":5,"expand":["a","b"],"metadata":{"k[1]":"v&w"}}`, "POST /charges\nContent-Type: application/x-www-form-urlencoded\n\namount=5&expand[]=a&expand[]=b&metadata[k%5B1%5D]=v%26w&"},
 	{"form by place", "payments.yaml", "createRefund", `{"charge":"c","reasons":["x","y"]}`, "POST /refunds\nContent-Type: application/x-www-form-urlencoded\n\ncharge=c&reasons=x&reasons=y"},
 	{"parts in other files", "payments.yaml", "listParts", `{"q":"a b"}`, "GET /parts?q=a%20b\n"},
@@ -143,7 +143,9 @@ func sent(t testing.TB, service *convert.Service, tool, arguments string) string
 	text := request.Method + " " + request.URL + "\n"
 	var names []string
 	for name := range request.Header {
-		names = append(names, name)
+		if name != "Accept" { // TestAsksForWhatItTakes
+			names = append(names, name)
+		}
 	}
 	slices.Sort(names)
 	for _, name := range names {

@@ -305,8 +305,8 @@ func (im *importer) absolute(server string) string {
 func (im *importer) serverURL(server place) string {
 	s := server.get("url").str()
 	variables := server.at("variables")
-	for i, v := range variables.each() {
-		name, value := variables.keys[i], v.get("default").scalar()
+	for name, v := range variables.fields() {
+		value := v.get("default").scalar()
 		if !strings.Contains(s, "{"+name+"}") {
 			continue
 		}

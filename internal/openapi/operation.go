@@ -2,6 +2,7 @@ package openapi
 
 import (
 	"fmt"
+	"mime"
 	"regexp"
 	"slices"
 	"strings"
@@ -52,34 +53,61 @@ func (im *importer) operations() error {
 	if err != nil {
 		return err
 	}
-	for i, item := range paths.each() {
-		path := paths.keys[i]
+	for path, item := range paths.fields() {
 		if strings.HasPrefix(path, "x-") {
 			continue
 		}
-		item, err := im.sources.follow(item)
-		if err != nil {
-			im.result.Skipped = append(im.result.Skipped, Finding{path, err.Error()})
+		taken := map[string]bool{}
+		if err := im.pathItem(path, item, taken); err != nil {
+			return err
+		}
+		for _, earlier := range slices.Backward(paths.again[path]) {
+			if err := im.pathItem(path, place{earlier, item.doc}, taken); err != nil {
+				return err
+			}
+		}
+		if len(paths.again[path]) > 0 {
+			im.note("", clean(path, maxTitle)+" is given more than once: all of its operations are taken, the last one where they have the same method")
+		}
+	}
+	return nil
+}
+
+// pathItem converts the operations of a Path Item Object, but for those whose methods are taken, which it adds to.
+func (im *importer) pathItem(path string, item place, taken map[string]bool) error {
+	if item.missing() {
+		return nil
+	}
+	item, err := im.sources.follow(item)
+	if err == nil && !item.is(object) {
+		err = errSkip("it is not an object")
+	}
+	if err != nil {
+		im.result.Skipped = append(im.result.Skipped, Finding{path, err.Error()})
+		return nil
+	}
+	for method, op := range item.fields() {
+		switch {
+		case taken[method]:
+			continue
+		case slices.Contains(methods, method):
+		case method == "trace" || method == "query":
+			op := strings.ToUpper(method) + " " + path
+			im.result.Found++
+			im.result.Skipped = append(im.result.Skipped, Finding{op, "calls with this method are not supported"})
+			continue
+		default:
 			continue
 		}
-		for j, op := range item.each() {
-			method := item.keys[j]
-			switch {
-			case slices.Contains(methods, method):
-			case method == "trace" || method == "query":
-				op := strings.ToUpper(method) + " " + path
-				im.result.Found++
-				im.result.Skipped = append(im.result.Skipped, Finding{op, "calls with this method are not supported"})
-				continue
-			default:
-				continue
-			}
-			if err := im.ctx.Err(); err != nil {
-				return err
-			}
-			if err := im.operation(method, path, op, item); err != nil {
-				return err
-			}
+		taken[method] = true
+		if len(item.again[method]) > 0 {
+			im.note(strings.ToUpper(method)+" "+path, "it is given more than once: the last one is taken")
+		}
+		if err := im.ctx.Err(); err != nil {
+			return err
+		}
+		if err := im.operation(method, path, op, item); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -155,10 +183,48 @@ func (im *importer) fill(t *tool, path string, op, item place) error {
 	if err != nil {
 		return err
 	}
+	im.accept(t, op)
 	if im.detail.outputs && !im.options.NoOutputSchemas {
 		im.output(t, op)
 	}
 	return nil
+}
+
+// accept asks for the media type that the result is taken for: backends that offer several answer with another one where
+// nobody asks.
+func (im *importer) accept(t *tool, op place) {
+	var types []string
+	if im.swagger {
+		if op.at("produces").node != nil || im.root.at("produces").node != nil {
+			types = im.mediaTypes("produces", op)
+		}
+	} else if responses, err := im.child(op, "responses"); err == nil {
+		for status, r := range responses.fields() {
+			if !strings.HasPrefix(status, "2") {
+				continue
+			}
+			if r, err = im.sources.follow(r); err != nil {
+				continue
+			}
+			if content, err := im.child(r, "content"); err == nil {
+				for name := range content.fields() {
+					types = append(types, name)
+				}
+			}
+		}
+	}
+	types = slices.DeleteFunc(types, func(m string) bool {
+		_, _, err := mime.ParseMediaType(m)
+		return err != nil || strings.ContainsAny(m, "*{}$") || strings.ContainsFunc(m, unicode.IsControl)
+	})
+	if len(types) == 0 {
+		return
+	}
+	chosen := preferred(types)
+	if !strings.Contains(chosen, "=") || strings.Contains(strings.ToLower(chosen), "charset=") {
+		chosen = mediaType(chosen)
+	}
+	t.headers = append([][2]string{{"Accept", chosen}}, t.headers...)
 }
 
 // describe takes over what people wrote.
@@ -293,8 +359,8 @@ func (im *importer) output(t *tool, op place) {
 		t.notes = append(t.notes, "the result is not described: "+err.Error())
 		return
 	}
-	for i, r := range responses.each() {
-		if !strings.HasPrefix(responses.keys[i], "2") {
+	for status, r := range responses.fields() {
+		if !strings.HasPrefix(status, "2") {
 			continue
 		}
 		r, err := im.sources.follow(r)
@@ -335,8 +401,8 @@ func (im *importer) responseSchema(r, op place) place {
 	if err != nil {
 		return place{}
 	}
-	for i, media := range content.each() {
-		if isJSON(content.keys[i]) {
+	for name, media := range content.fields() {
+		if isJSON(name) {
 			if media, err = im.sources.follow(media); err == nil {
 				return media.at("schema")
 			}

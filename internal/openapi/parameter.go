@@ -3,6 +3,7 @@ package openapi
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -67,7 +68,10 @@ func (im *importer) parameter(t *tool, p place) error {
 		t.queryParameter(name, schema, s, required)
 	case "header":
 		a := t.argument(name, "header", schema, required)
-		if a.name != name || isArray(schema) {
+		if isObject(schema) && s.name != "json" {
+			t.headers = append(t.headers, [2]string{name, a.pairs(s)})
+			a.position = ""
+		} else if a.name != name || isArray(schema) {
 			t.headers = append(t.headers, [2]string{name, a.optional(a.joined(","))})
 			a.position = ""
 		}
@@ -75,6 +79,9 @@ func (im *importer) parameter(t *tool, p place) error {
 		a := t.argument(name, "cookie", schema, required)
 		if a.name != name {
 			return errSkip(fmt.Sprintf("the name of the cookie %q cannot be that of an argument", clean(name, maxTitle)))
+		}
+		if isArray(schema) || isObject(schema) {
+			t.notes = append(t.notes, fmt.Sprintf("the cookie %s is sent as JSON text", clean(name, maxTitle)))
 		}
 	default:
 		return errSkip(fmt.Sprintf("parameter %s: there is no place %q", clean(name, maxTitle), clean(in, maxTitle)))
@@ -142,17 +149,7 @@ func (t *tool) pathParameter(name string, schema *node, s style, multi bool) err
 	}
 	a := t.argument(name, "path", schema, true)
 	a.multi = multi
-	template := ""
-	switch {
-	case s.name == "label" && isArray(schema):
-		template = "." + a.joined(map[bool]string{true: ".", false: ","}[s.explode])
-	case s.name == "label":
-		template = "." + a.joined("")
-	case s.name == "matrix":
-		template = ";" + queryName(name) + "=" + a.joined(",")
-	case isArray(schema):
-		template = a.joined(s.separator)
-	}
+	template := a.inPath(s)
 	if template == "" {
 		t.path = strings.ReplaceAll(t.path, "{"+name+"}", "{"+a.name+"}")
 		return nil
@@ -163,14 +160,63 @@ func (t *tool) pathParameter(name string, schema *node, s style, multi bool) err
 	return nil
 }
 
+// inPath is a template of the argument in a path (RFC 6570, sections 3.2.2, 3.2.5 and 3.2.7); nothing where the argument is
+// written as it is.
+func (a *argument) inPath(s style) string {
+	name := ";" + queryName(a.wire) + "="
+	switch {
+	case s.name == "json":
+		return ""
+	case isArray(a.schema):
+		switch {
+		case s.name == "label" && s.explode:
+			return "{{range " + a.ref() + "}}.{{.}}{{end}}"
+		case s.name == "label":
+			return "." + a.listed(",")
+		case s.name == "matrix" && s.explode:
+			return "{{range " + a.ref() + "}}" + name + "{{.}}{{end}}"
+		case s.name == "matrix":
+			return name + a.listed(",")
+		}
+		return a.listed(s.separator)
+	case isObject(a.schema):
+		each := func(before string) string {
+			return "{{range $k, $v := " + a.ref() + "}}" + before + "{{$k}}={{$v}}{{end}}"
+		}
+		switch {
+		case s.name == "label" && s.explode:
+			return each(".")
+		case s.name == "label":
+			return "." + a.pairs(s)
+		case s.name == "matrix" && s.explode:
+			return each(";")
+		case s.name == "matrix":
+			return name + a.pairs(s)
+		}
+		return a.pairs(s)
+	case s.name == "label", s.name == "matrix":
+		return s.prefix(a.wire) + a.joined("")
+	}
+	return ""
+}
+
+// listed is a template of a list's elements with the separator, which is no part of any, between them.
+func (a *argument) listed(separator string) string {
+	return "{{range $i, $v := " + a.ref() + "}}{{if $i}}" + strings.ReplaceAll(url.QueryEscape(separator), "%2C", ",") + "{{end}}{{$v}}{{end}}"
+}
+
+// pairs is a template of an object's members: "a,1,b,2", or "a=1,b=2" if it is exploded.
+func (a *argument) pairs(s style) string {
+	between := map[bool]string{true: "=", false: ","}[s.explode]
+	return "{{$n := 0}}{{range $k, $v := " + a.ref() + "}}{{if $n}},{{end}}{{$k}}" + between + "{{$v}}{{$n = 1}}{{end}}"
+}
+
 func (t *tool) queryParameter(name string, schema *node, s style, required bool) {
 	a := t.argument(strings.TrimSuffix(name, "[]"), "query", schema, required)
 	a.wire, a.style = name, s
 	if !a.simple() {
 		t.query = append(t.query, a.pair())
 		a.position = ""
-	} else if isObject(schema) && s.name != "json" {
-		t.notes = append(t.notes, fmt.Sprintf("the object %s is sent as JSON text", a.name))
 	}
 	a.explode = a.position != "" && isArray(schema) && s.explode
 }
@@ -181,7 +227,7 @@ func (a *argument) simple() bool {
 	case a.name != a.wire:
 		return false
 	case isObject(a.schema):
-		return a.style.name != "deepObject" && !a.style.explode
+		return a.style.name == "json"
 	case isArray(a.schema):
 		return a.style.explode || a.style.name == "json"
 	}
@@ -196,6 +242,8 @@ func (a *argument) pair() string {
 		return fmt.Sprintf("{{range $k, $v := %s}}%s[{{$k}}]={{$v}}&{{end}}", a.ref(), wire)
 	case isObject(a.schema) && a.style.explode:
 		return fmt.Sprintf("{{range $k, $v := %s}}{{$k}}={{$v}}&{{end}}", a.ref())
+	case isObject(a.schema) && a.style.name != "json":
+		return "{{with " + a.ref() + "}}" + wire + "={{end}}" + a.pairs(a.style) + "{{with " + a.ref() + "}}&{{end}}"
 	case isArray(a.schema) && a.style.explode:
 		return fmt.Sprintf("{{range %s}}%s={{.}}&{{end}}", a.ref(), wire)
 	case isArray(a.schema) && a.style.name != "json" && a.required:

@@ -90,8 +90,8 @@ func readJSON(dec *json.Decoder, depth int) (*node, error) {
 			if err != nil {
 				return nil, err
 			}
-			if i, twice := at[name]; twice { // as JSON decoders do: the last one counts
-				n.items[i] = value
+			if i, twice := at[name]; twice {
+				n.replace(i, value)
 				continue
 			}
 			at[name] = len(n.keys)
@@ -187,7 +187,7 @@ func (c *yamlReader) mapping(n *node, y *yaml.Node, depth int) error {
 			continue
 		}
 		if j, twice := at[key.Value]; twice {
-			n.items[j] = value
+			n.replace(j, value)
 			continue
 		}
 		at[key.Value] = len(n.keys)

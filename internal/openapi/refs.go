@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"net/url"
 	"path"
 	"strings"
@@ -49,6 +50,21 @@ func (p place) each() []place {
 		list[i] = place{n, p.doc}
 	}
 	return list
+}
+
+// fields iterates over the keys and values of an object. There are none where something else stands in its place: a list,
+// usually.
+func (p place) fields() iter.Seq2[string, place] {
+	return func(yield func(string, place) bool) {
+		if !p.is(object) {
+			return
+		}
+		for i, n := range p.items {
+			if !yield(p.keys[i], place{n, p.doc}) {
+				return
+			}
+		}
+	}
 }
 
 // ref is the reference that p is; "" if it is none. A property may be named $ref: its value is no text.

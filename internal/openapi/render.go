@@ -89,12 +89,8 @@ func (im *importer) header() string {
 	}
 	fmt.Fprintf(&b, "%s: %d of %s as tools, from its API description. Yours to edit.\n", title, len(im.tools), count(r.Found, "operation"))
 	if len(im.schemes) > 0 {
-		host := "api.example.com"
-		if u, err := url.Parse(im.upstream); err == nil && u.Host != "" {
-			host = u.Host
-		}
 		fmt.Fprintf(&b, "\nThe backend wants credentials: create proxy-credentials/%s.yaml with\n", im.options.Name)
-		fmt.Fprintf(&b, "  services: [%s]\n  hosts: [%s]\n  values:\n", im.options.Name, host)
+		fmt.Fprintf(&b, "  services: [%s]\n  hosts: [%s]\n  values:\n", im.options.Name, strings.Join(im.hosts(), ", "))
 		for _, s := range im.schemes {
 			fmt.Fprintf(&b, "    %s: …  # %s\n", s.id, s.about)
 		}
@@ -114,6 +110,24 @@ func (im *importer) header() string {
 	findings("Not converted:", r.Skipped)
 	findings("To be looked at:", slices.DeleteFunc(slices.Clone(r.Notes), func(f Finding) bool { return f.Operation != "" }))
 	return b.String()
+}
+
+// hosts are those that tools with a credential send it to.
+func (im *importer) hosts() (hosts []string) {
+	for _, t := range im.tools {
+		base := t.base
+		if base == "" {
+			base = im.upstream
+		}
+		u, err := url.Parse(base)
+		if err != nil || u.Host == "" || t.security == "" || slices.Contains(hosts, u.Host) {
+			continue
+		}
+		if hosts = append(hosts, u.Host); len(hosts) == maxListed {
+			break
+		}
+	}
+	return hosts
 }
 
 func count(n int, noun string) string {

@@ -270,13 +270,12 @@ func (w *schemaWriter) discriminate(branch *node, p, discriminator place) {
 	}
 	schemaName := ref[strings.LastIndexAny(ref, "/#")+1:]
 	var values []*node
-	mapping := discriminator.at("mapping")
-	for i, target := range mapping.each() {
+	for value, target := range discriminator.at("mapping").fields() {
 		if w.left--; w.left < 0 {
 			return
 		}
-		if t := target.str(); mapping.is(object) && (t == ref || t == schemaName) {
-			values = append(values, newText(mapping.keys[i]))
+		if t := target.str(); t == ref || t == schemaName {
+			values = append(values, newText(value))
 		}
 	}
 	properties := branch.get("properties")

@@ -78,7 +78,7 @@ func (im *importer) secure(t *tool, op place) error {
 	if len(list) == 0 {
 		return nil
 	}
-	var best []*scheme
+	var best, together []*scheme
 	var reasons []string
 	anonymous := false
 	for _, alternative := range list {
@@ -99,9 +99,27 @@ func (im *importer) secure(t *tool, op place) error {
 			}
 			schemes = append(schemes, s)
 		}
-		if len(schemes) > 0 && (best == nil || len(schemes) < len(best)) && compatible(schemes) {
+		switch {
+		case len(schemes) == 0:
+		case !compatible(schemes):
+			if together == nil {
+				together = schemes
+			}
+		case best == nil || len(schemes) < len(best):
 			best = schemes
 		}
+	}
+	if best == nil && together != nil {
+		// A backend that wants two in one place cannot be; one of them is what it means.
+		var left []string
+		for _, s := range together {
+			if compatible(append(best[:len(best):len(best)], s)) {
+				best = append(best, s)
+			} else {
+				left = append(left, s.id)
+			}
+		}
+		t.notes = append(t.notes, fmt.Sprintf("%s is not sent: another credential stands where it belongs", clean(strings.Join(left, " and "), maxTitle)))
 	}
 	if best == nil {
 		if !anonymous && len(reasons) > 0 {

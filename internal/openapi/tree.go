@@ -32,7 +32,8 @@ type node struct {
 	keys  []string // of an object, in order, each once
 	items []*node  // elements, or values of keys
 
-	index map[string]int // of keys, made when there are many
+	again map[string][]*node // values of keys that came twice, but for the last ones, which count
+	index map[string]int     // of keys, made when there are many
 }
 
 // manyKeys is where a map begins to pay.
@@ -82,6 +83,15 @@ func (n *node) set(key string, value *node) *node {
 	n.keys = append(n.keys, key)
 	n.items = append(n.items, value)
 	return n
+}
+
+// replace gives the key at i its value anew, as JSON decoders do: the last one counts.
+func (n *node) replace(i int, value *node) {
+	if n.again == nil {
+		n.again = map[string][]*node{}
+	}
+	n.again[n.keys[i]] = append(n.again[n.keys[i]], n.items[i])
+	n.items[i] = value
 }
 
 func (n *node) drop(key string) {
