@@ -54,6 +54,8 @@ type Options struct {
 	Log    *slog.Logger
 
 	logged map[nacos.Key]logged
+	lines  chan line // for the log
+	lost   *atomic.Int64
 	// Patience, if not zero, replaces the time after which a compilation counts as stuck: for tests.
 	Patience time.Duration
 }
@@ -81,15 +83,19 @@ type Catalog struct {
 	secrets  *secrets
 	writer   *writer
 
-	compiler    *aside // for calls and upgrades
-	checker     *aside // for validation
+	lane        *lane         // reads what would keep the writer
+	readAside   chan struct{} // it has read something
+	compiler    *aside        // for calls and upgrades
+	checker     *aside        // for validation
 	compiling   compilations
 	compileWait time.Duration // of a call: longer than a compilation takes that is not stuck
 	compiledOne chan struct{} // a compilation has ended or become late
 	unready     atomic.Int64  // upgrades that will be done soon
 
-	cancel context.CancelFunc
-	done   sync.WaitGroup
+	cancel  context.CancelFunc
+	done    sync.WaitGroup
+	stopLog context.CancelFunc
+	logging sync.WaitGroup // the log of rejections
 
 	mu         sync.Mutex // guards what is below; never held while building
 	queue      []nacos.Change
@@ -151,11 +157,13 @@ func New(o Options, initial []Kept) (*Catalog, error) {
 	if o.Services <= 0 {
 		return nil, fmt.Errorf("make catalog: cache.services must be positive, is %d", o.Services)
 	}
-	o.logged = map[nacos.Key]logged{}
+	o.logged, o.lines, o.lost = map[nacos.Key]logged{}, make(chan line, logQueue), new(atomic.Int64)
 	c := &Catalog{
 		options: o, wake: make(chan struct{}, 1), unread: make(chan struct{}, 1), compiledOne: make(chan struct{}, 1),
+		readAside:  make(chan struct{}, 1),
 		references: map[string]map[string]bool{}, renewed: map[string]uint64{}, compileWait: o.patience() + time.Second,
 	}
+	c.lane = newLane(c.options.read, func() { signal(c.readAside) })
 	c.compiling.byVariant = map[*Variant]*compilation{}
 	c.compiler = newAside(max(8, 2*runtime.GOMAXPROCS(0)), min(stay, o.patience()), o.patience(), func() { signal(c.compiledOne) })
 	c.checker = newAside(1, o.patience(), o.patience(), func() {}) // nobody waits for it
@@ -178,6 +186,9 @@ func New(o Options, initial []Kept) (*Catalog, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
 	c.done.Go(func() { c.runChecks(ctx) })
+	logging, stopLogging := context.WithCancel(context.Background())
+	c.stopLog = stopLogging
+	c.logging.Go(func() { c.log(logging) })
 	if len(initial) > 0 {
 		// Specs and tools find their manifest's service only once it is known.
 		slices.SortStableFunc(initial, func(a, b Kept) int { return rank(a.Key.Group) - rank(b.Key.Group) })
@@ -199,6 +210,7 @@ func rank(group string) int {
 func (c *Catalog) Close() {
 	c.cancel()
 	c.done.Wait()
+	c.lane.close()
 	c.checker.close()
 	c.compiler.close()
 	for _, u := range c.writer.upgrades {
@@ -208,6 +220,8 @@ func (c *Catalog) Close() {
 	c.compiling.closed = true // what ends from now on is not kept
 	c.compiling.Unlock()
 	c.compiled.Purge()
+	c.stopLog()
+	c.logging.Wait()
 }
 
 // Index gives the current Index; never nil, never waits.
@@ -258,7 +272,7 @@ func signal(ch chan struct{}) {
 func (c *Catalog) Busy() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.building || len(c.queue) > 0 || c.unready.Load() > 0
+	return c.building || len(c.queue) > 0 || c.unready.Load() > 0 || c.lane.busy()
 }
 
 // Settled tells whether the Catalog is not busy and nothing that manifests refer to is still missing.
@@ -278,7 +292,7 @@ func (c *Catalog) Settled() bool {
 func (c *Catalog) Validated() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.building && len(c.queue) == 0 && c.unready.Load() == 0 && len(c.checked) == 0 && c.pending.Load() == 0
+	return !c.building && len(c.queue) == 0 && !c.lane.busy() && c.unready.Load() == 0 && len(c.checked) == 0 && c.pending.Load() == 0
 }
 
 func (c *Catalog) take() (changes []nacos.Change, checked []checkedVariant, synced bool) {
@@ -288,6 +302,14 @@ func (c *Catalog) take() (changes []nacos.Change, checked []checkedVariant, sync
 	checked, c.checked = c.checked, nil
 	c.building = true
 	return changes, checked, c.synced
+}
+
+// takeRead takes what was read aside.
+func (c *Catalog) takeRead() (all []readChange, more bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.building = true // before the lane counts as idle
+	return c.lane.take()
 }
 
 // built says that what was taken is in the Index.
@@ -346,7 +368,10 @@ func firstError(rejections []registry.Rejection) error {
 	return nil
 }
 
-// logRejected logs what is wrong with a document, once per version.
+// maxLogged bounds how much of what is wrong with one version of a document is logged.
+const maxLogged = 20
+
+// logRejected logs what is wrong with a document, once per version. It does not wait for the log.
 func (o *Options) logRejected(doc *Document) {
 	faults, before := 0, o.logged[doc.Key]
 	if before.md5 != doc.MD5 {
@@ -361,13 +386,57 @@ func (o *Options) logRejected(doc *Document) {
 		if r.Warning {
 			continue
 		}
-		if faults++; faults <= before.faults {
+		if faults++; faults <= before.faults || faults > maxLogged {
 			continue
 		}
-		o.Log.Warn(what, "reason", r.Error(), "inForce", doc.GoodMD5 != "")
+		o.warn(what, "reason", r.Error(), "inForce", doc.GoodMD5 != "")
 	}
 	if faults > before.faults {
 		o.logged[doc.Key] = logged{doc.MD5, faults}
+		if faults > maxLogged {
+			o.warn("more is wrong with a document: see /status", "document", doc.Key.String(), "faults", faults)
+		}
+	}
+}
+
+// logQueue is how many lines may wait for the log.
+const logQueue = 1024
+
+// warn logs a line, without waiting: what is in the way of the log, a full pipe, must not be in the writer's way.
+func (o *Options) warn(text string, args ...any) {
+	select {
+	case o.lines <- line{text, args}:
+	default:
+		o.lost.Add(1)
+	}
+}
+
+// line is one of the log.
+type line struct {
+	text string
+	args []any
+}
+
+// log writes lines that wait, until ctx ends, and then those that still do.
+func (c *Catalog) log(ctx context.Context) {
+	for {
+		select {
+		case l := <-c.options.lines:
+			c.options.Log.Warn(l.text, l.args...)
+			if n := c.options.lost.Swap(0); n > 0 {
+				c.options.Log.Warn("the log was too slow: lines on rejected documents are missing", "lines", n)
+			}
+			continue
+		default:
+		}
+		select {
+		case l := <-c.options.lines:
+			c.options.Log.Warn(l.text, l.args...)
+		case <-ctx.Done():
+			if len(c.options.lines) == 0 {
+				return
+			}
+		}
 	}
 }
 

@@ -107,7 +107,7 @@ func (w *world) settle() {
 		w.Catalog.mu.Lock()
 		// While a build is under way the queue is empty and the Index still the old one: without this a build that
 		// took longer than the three looks passed for rest.
-		busy := w.building || len(w.queue) > 0 || len(w.checked) > 0 || len(w.checks) > 0
+		busy := w.building || len(w.queue) > 0 || w.lane.busy() || len(w.checked) > 0 || len(w.checks) > 0
 		w.Catalog.mu.Unlock()
 		serial := w.Index().Serial()
 		time.Sleep(coalesce)
@@ -481,7 +481,7 @@ func BenchmarkEdit(b *testing.B) {
 			b.ReportAllocs()
 			b.ResetTimer()
 			for i := range b.N {
-				wr.apply([]nacos.Change{change("proxy-services", "s7.yaml", own(fmt.Sprint("v", i)))}, nil, true)
+				wr.apply(nil, []nacos.Change{change("proxy-services", "s7.yaml", own(fmt.Sprint("v", i)))}, nil, true)
 			}
 		})
 	}

@@ -313,8 +313,14 @@ func (c *Catalog) check(ctx context.Context, v *Variant) {
 	}
 }
 
+// maxNoted bounds what is noted of one variant. A definition may have tens of thousands of tools.
+const maxNoted = 1000
+
 // report has what was found noted.
 func (c *Catalog) report(v *Variant, found []registry.Rejection) {
+	if len(found) > maxNoted {
+		found = append(found[:maxNoted:maxNoted], registry.Rejection{Message: "there are more faults: mend these first", Warning: true})
+	}
 	c.mu.Lock()
 	c.checked = append(c.checked, checkedVariant{v, found})
 	c.mu.Unlock()

@@ -38,9 +38,9 @@ func leastEdit(t *testing.T, n int) time.Duration {
 		name := fmt.Sprintf("s%d.yaml", round%n)
 		edited, removed := change("proxy-services", name, own(fmt.Sprint("v", round))), gone("proxy-services", name)
 		began := time.Now()
-		w.writer.apply([]nacos.Change{edited}, nil, true)
-		w.writer.apply([]nacos.Change{removed}, nil, true)
-		w.writer.apply([]nacos.Change{edited}, nil, true)
+		w.writer.apply(nil, []nacos.Change{edited}, nil, true)
+		w.writer.apply(nil, []nacos.Change{removed}, nil, true)
+		w.writer.apply(nil, []nacos.Change{edited}, nil, true)
 		least = min(least, time.Since(began))
 	}
 	return least

@@ -105,13 +105,13 @@ type Document struct {
 	rejected content // the newest version, if it was rejected and is not large
 	value    any     // what was read from it, by group; nil if there is none in force
 
-	switches *registry.Switches            // what the newest version switches off, in force or not; nil: nothing
-	noted    *Document                     // the record that this one repeats with more Rejections or a mark; variants are made of that one
-	notes    [origins][]registry.Rejection // what was added to them, and by whom
-	mark     *mark                         // nil: what becomes of the newest version is for it alone to say
-	lost     bool                          // a store kept something of it that cannot be read; until the source tells, nothing is known of it
-	barred   []string                      // ids of keys of a consumer that another one holds, or held when it was kept
-	disputed *nacos.Change                 // the version rejected because of another consumer's key, to be tried again
+	switches *registry.Switches // what the newest version switches off, in force or not; nil: nothing
+	noted    *Document          // the record that this one repeats with more Rejections or a mark; variants are made of that one
+	notes    *notes             // what was added to them, and by whom
+	mark     *mark              // nil: what becomes of the newest version is for it alone to say
+	lost     bool               // a store kept something of it that cannot be read; until the source tells, nothing is known of it
+	barred   []string           // ids of keys of a consumer that another one holds, or held when it was kept
+	disputed *nacos.Change      // the version rejected because of another consumer's key, to be tried again
 }
 
 // Lost reports whether a store kept something of d that cannot be read, and nothing else is known of it.
@@ -151,6 +151,7 @@ type Service struct {
 	Others     map[string]*Variant // by version: those that the grants document lists
 
 	manifest *Document
+	grants   *Document  // that Access was compiled from
 	resting  []*Variant // while it is switched off: what was served before, the latest first
 }
 
@@ -203,8 +204,11 @@ func (v *Variant) root() *Variant {
 }
 
 // Off reports whether a tool of v is off for everyone though v itself has it.
-func (v *Variant) Off(tool []byte) bool {
-	return len(v.off) > 0 && slices.Contains(v.off, string(tool))
+func (v *Variant) Off(tool []byte) bool { return len(v.off) > 0 && v.isOff(string(tool)) }
+
+func (v *Variant) isOff(tool string) bool {
+	_, off := slices.BinarySearch(v.off, tool)
+	return off
 }
 
 // Narrowed reports whether some tool of v is off for everyone though v itself has it.
@@ -212,7 +216,7 @@ func (v *Variant) Narrowed() bool { return len(v.off) > 0 }
 
 // Tools gives the names of tools in document order; of passed-through services those that documents mention.
 func (v *Variant) Tools() []string {
-	return slices.DeleteFunc(v.allTools(), func(name string) bool { return slices.Contains(v.off, name) })
+	return slices.DeleteFunc(v.allTools(), v.isOff)
 }
 
 // allTools returns the names of tools, those that are switched off included.

@@ -3,6 +3,7 @@ package catalog
 import (
 	"maps"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -88,12 +89,21 @@ type reading struct {
 	refused    [][32]byte // keys of a consumer's document that was rejected
 }
 
-func (o *Options) read(ch nacos.Change) reading {
+// read reads one version of a document. A panic is the fault of that document.
+func (o *Options) read(ch nacos.Change) (r reading) {
+	defer func() {
+		if p := recover(); p != nil {
+			o.Log.Error("reading a document panicked", "document", ch.Key.String(), "panic", p, "stack", string(debug.Stack()))
+			r = reading{content: pack(ch.Content), rejections: []registry.Rejection{
+				{Group: ch.Key.Group, DataID: ch.Key.DataID, Message: "reading it failed by a fault of the proxy; see its log"},
+			}}
+		}
+	}()
 	value, rejections := o.parse(ch.Key, ch.Content)
 	for i := range rejections {
 		rejections[i].Group, rejections[i].DataID = ch.Key.Group, ch.Key.DataID
 	}
-	r := reading{value: value, rejections: rejections, content: pack(ch.Content), switches: switches(ch, value)}
+	r = reading{value: value, rejections: rejections, content: pack(ch.Content), switches: switches(ch, value)}
 	if value == nil && ch.Key.Group == registry.GroupConsumers {
 		r.refused = registry.KeyDigests(ch.Content)
 	}

@@ -65,9 +65,12 @@ func (u *upgrade) meanwhile(before *Variant) *Variant {
 		v.off = append(v.off, t.switches.Tools...)
 	}
 	if u.slow && v.Kind == u.next.Kind {
-		left := u.next.Tools()
+		left := map[string]bool{}
+		for _, name := range u.next.Tools() {
+			left[name] = true
+		}
 		for _, name := range v.allTools() {
-			if len(left) > 0 && !slices.Contains(left, name) {
+			if len(left) > 0 && !left[name] {
 				v.off = append(v.off, name)
 			}
 		}

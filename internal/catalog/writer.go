@@ -81,7 +81,7 @@ func (w *writer) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-w.catalog.compiledOne: // what is queued goes on being collected
-			w.apply(nil, nil, false)
+			w.apply(nil, nil, nil, false)
 			w.catalog.unready.Store(w.unready())
 			continue
 		case <-w.catalog.wake:
@@ -90,16 +90,31 @@ func (w *writer) run(ctx context.Context) {
 				return
 			case <-time.After(coalesce):
 			}
+		case <-w.catalog.readAside: // likewise
+			w.step(nil, nil, false)
+			continue
 		case <-due:
 		}
-		changes, checked, synced := w.catalog.take()
-		w.apply(changes, checked, synced)
-		w.catalog.unready.Store(w.unready())
-		if w.catalog.takeKeepAll() && w.options.OnKeep != nil {
-			w.options.OnKeep(w.everything())
-		}
-		w.catalog.built()
+		w.step(w.catalog.take())
 	}
+}
+
+// step makes an Index of what was taken from the queue, or sends it to be read aside, and of what was read there.
+func (w *writer) step(changes []nacos.Change, checked []checkedVariant, synced bool) {
+	c := w.catalog
+	if synced { // before, all is needed before anything is served
+		changes = c.lane.accepts(changes)
+	}
+	read, more := c.takeRead()
+	if more {
+		signal(c.readAside)
+	}
+	w.apply(read, changes, checked, synced)
+	c.unready.Store(w.unready())
+	if c.takeKeepAll() && w.options.OnKeep != nil {
+		w.options.OnKeep(w.everything())
+	}
+	c.built()
 }
 
 // earlier returns the earlier of two times, of which a zero one is none.
@@ -147,10 +162,14 @@ func (w *writer) load(initial []Kept) {
 	b.finish(nil, readable)
 }
 
-// apply makes and publishes the Index that holds these changes.
-func (w *writer) apply(changes []nacos.Change, checked []checkedVariant, synced bool) {
+// apply makes and publishes the Index that holds these changes, of which some were read before.
+func (w *writer) apply(read []readChange, changes []nacos.Change, checked []checkedVariant, synced bool) {
 	old := w.catalog.Index()
 	b := w.begin(old, time.Now())
+	b.joinFresh(len(read), func(i int) (nacos.Change, *content) { return read[i].Change, &read[i].reading.content })
+	for _, r := range read {
+		b.change(r.Change, r.reading, b.now)
+	}
 	for i, r := range b.readAll(changes) {
 		b.change(changes[i], r, b.now)
 	}
@@ -160,7 +179,7 @@ func (w *writer) apply(changes []nacos.Change, checked []checkedVariant, synced 
 	if first {
 		b.trust()
 	}
-	if len(changes) == 0 && len(checked) == 0 && len(b.dirty) == 0 && !b.noted && !first && (!synced || old.synced) {
+	if len(read) == 0 && len(changes) == 0 && len(checked) == 0 && len(b.dirty) == 0 && !b.noted && !first && (!synced || old.synced) {
 		return
 	}
 	b.finish(checked, synced)
@@ -169,14 +188,20 @@ func (w *writer) apply(changes []nacos.Change, checked []checkedVariant, synced 
 // readAll reads changes; what comes with documents that were not there before is kept together.
 func (b *build) readAll(changes []nacos.Change) []reading {
 	all := b.w.options.readAll(changes)
+	b.joinFresh(len(all), func(i int) (nacos.Change, *content) { return changes[i], &all[i].content })
+	return all
+}
+
+// joinFresh has the contents of documents that were not there before kept together.
+func (b *build) joinFresh(n int, at func(int) (nacos.Change, *content)) {
 	var fresh []*content
-	for i := range all {
-		if old, _ := b.docs.get(changes[i].Key); old == nil && !changes[i].Deleted {
-			fresh = append(fresh, &all[i].content)
+	for i := range n {
+		ch, c := at(i)
+		if old, _ := b.docs.get(ch.Key); old == nil && !ch.Deleted {
+			fresh = append(fresh, c)
 		}
 	}
 	join(fresh)
-	return all
 }
 
 // finish puts together what the changes touch and publishes the Index.
@@ -322,6 +347,9 @@ const (
 	origins
 )
 
+// notes are what was noted on a document.
+type notes [origins][]registry.Rejection
+
 // note attaches to its documents what validating a variant found.
 func (b *build) note(c checkedVariant) { b.noteOn(c.variant, validating, c.rejections) }
 
@@ -348,7 +376,10 @@ func (b *build) annotate(doc *Document, by origin, found []registry.Rejection) {
 	if !ok || !same(current, doc) || current.mark != nil { // marked, it says already what is wrong
 		return
 	}
-	notes := current.notes
+	var notes notes
+	if current.notes != nil {
+		notes = *current.notes
+	}
 	if len(found) == 0 && len(notes[by]) == 0 {
 		return
 	}
@@ -357,9 +388,14 @@ func (b *build) annotate(doc *Document, by origin, found []registry.Rejection) {
 	plain := current.plain()
 	noted := *plain
 	noted.Rejections = slices.Clone(plain.Rejections)
+	said := make(map[registry.Rejection]bool, len(noted.Rejections))
+	for _, r := range noted.Rejections {
+		said[r] = true
+	}
 	for _, list := range notes {
 		for _, r := range list {
-			if !slices.Contains(noted.Rejections, r) {
+			if !said[r] {
+				said[r] = true
 				noted.Rejections = append(noted.Rejections, r)
 			}
 		}
@@ -372,7 +408,7 @@ func (b *build) annotate(doc *Document, by origin, found []registry.Rejection) {
 		noted.State = Rejected
 	}
 	// The variant goes on with the record that it was made of; only readers of the document see the new one.
-	noted.noted, noted.notes = plain, notes
+	noted.noted, noted.notes = plain, &notes
 	b.docs.set(doc.Key, &noted)
 	b.w.options.logRejected(&noted)
 }
