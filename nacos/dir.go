@@ -15,6 +15,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -294,7 +295,7 @@ func (d *Dir) path(f dirFile) string { return filepath.Join(d.root, f.half, f.gr
 // read gives a file's content. What is no regular file does not exist.
 func (d *Dir) read(f dirFile) ([]byte, error) {
 	path := d.path(f)
-	file, err := os.Open(path)
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // opening a pipe would wait for a writer
 	if err != nil {
 		return nil, dirError(err)
 	}

@@ -133,18 +133,22 @@ func (u *Upstreams) join(ref registry.BackendRef) *set {
 // release undoes what Open took. Connections and subscriptions nobody uses any more end.
 func (u *Upstreams) release(b *Backend) {
 	u.mu.Lock()
-	defer u.mu.Unlock()
+	unused := false
 	if b.pool.refs--; b.pool.refs == 0 {
 		if b.pool.id != (identity{}) { // the plain pool is everybody's; its idle connections time out
 			delete(u.pools, b.pool.id)
 		}
-		b.pool.rt.CloseIdleConnections()
+		unused = true
 	}
 	if b.set != nil {
 		if b.set.refs--; b.set.refs == 0 {
 			delete(u.sets, b.set.ref)
 			close(b.set.done)
 		}
+	}
+	u.mu.Unlock()
+	if unused {
+		b.pool.rt.CloseIdleConnections() // without the lock: those at the other end may be slow to take our farewell
 	}
 }
 
