@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"net/url"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
@@ -157,7 +156,7 @@ func decoded(v string, depth int, yield func(string) bool) bool {
 		encoding = base64.RawURLEncoding
 	}
 	text, err := encoding.DecodeString(strings.TrimRight(v, "="))
-	return err != nil || len(text) == 0 || !utf8.Valid(text) || secrets(string(text), depth-1, yield)
+	return err != nil || len(text) == 0 || secrets(string(text), depth-1, yield) // names in Basic may be Latin-1
 }
 
 // advice follows the reason for which an Authorization was withheld: what to do about it.

@@ -57,6 +57,8 @@ func TestNoKeyOfOursLeavesInAuthorization(t *testing.T) {
 		{"our prefix without a blank", []string{"Bearernmp_somebody_0123"}, looksLikeOurs},
 		{"our prefix as user", []string{basic("nmp_somebody_0123", "")}, looksLikeOurs},
 		{"our prefix as password", []string{basic("x", "nmp_somebody_0123")}, looksLikeOurs},
+		{"our prefix as password of a user in Latin-1", []string{basic("j\xf6rg", "nmp_somebody_0123")}, looksLikeOurs},
+		{"a key as password of a user in Latin-1", []string{basic("j\xf6rg", "alices-key-0123456789")}, isOurs},
 		{"our prefix, wrapped twice", []string{basic("x", base64.URLEncoding.EncodeToString([]byte("Bearer nmp_somebody_0123")))}, looksLikeOurs},
 		{"our prefix, percent-encoded", []string{"Bearer %6emp%5Fsomebody_0123"}, looksLikeOurs},
 		{"our prefix in a parameter", []string{`Digest username="nmp_somebody_0123", realm="x"`}, looksLikeOurs},
