@@ -139,7 +139,7 @@ func TestAccessKeySignsRequests(t *testing.T) {
 	s := &signedServer{secret: "very-secret", seen: map[string]bool{}}
 	addr := serveFake(t, s, s, s)
 	open := func(secret string) *nacos.Client {
-		c, err := nacos.Connect(t.Context(), nacos.Config{Addresses: []string{addr}, AccessKey: "ak", SecretKey: secret, Namespace: "n1"})
+		c, err := nacos.Connect(t.Context(), nacos.Config{Addresses: []string{addr}, AccessKey: "ak", SecretKey: nacos.NewSecret(secret), Namespace: "n1"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -32,7 +32,8 @@ type authenticator struct {
 	c *Client
 
 	turn      chan struct{} // holds one element while nobody logs in; guards what follows
-	token     string
+	token     Secret
+	logins    int // so far: which token is meant
 	issued    time.Time
 	renew     time.Time
 	retry     time.Time // no login before
@@ -49,7 +50,7 @@ func missingRight(err error) bool { return errors.Is(err, ErrForbidden) && !erro
 // credential is what one request was sent with.
 type credential struct {
 	headers map[string]string
-	token   string
+	login   int // that its token came with
 }
 
 const (
@@ -76,12 +77,12 @@ func (a *authenticator) headers(ctx context.Context, group string) (credential, 
 	}
 	defer a.unlock()
 	now := time.Now()
-	if a.token == "" || now.After(a.renew) {
+	if a.token.Empty() || now.After(a.renew) {
 		if err := a.login(ctx, now); err != nil {
 			return credential{}, err
 		}
 	}
-	return credential{map[string]string{constant.KEY_ACCESS_TOKEN: a.token}, a.token}, nil
+	return credential{map[string]string{constant.KEY_ACCESS_TOKEN: a.token.Reveal()}, a.logins}, nil
 }
 
 // namingHeaders signs a request about a service.
@@ -98,8 +99,8 @@ func (a *authenticator) refused(ctx context.Context, cred credential) bool {
 		return false
 	}
 	defer a.unlock()
-	if a.token != cred.token {
-		return a.token != "" // somebody was quicker
+	if a.logins != cred.login {
+		return !a.token.Empty() // somebody was quicker
 	}
 	now := time.Now()
 	if now.Sub(a.issued) < tokenSettles || now.Before(a.distrust) {
@@ -146,13 +147,15 @@ func (a *authenticator) login(ctx context.Context, now time.Time) error {
 		a.retry, a.lastErr = now.Add(loginUnreached), err
 		if errors.Is(err, ErrForbidden) {
 			a.retry = now.Add(loginRetry)
-			a.token = ""
+			a.logins++
+			a.token = Secret{}
 			a.c.problem("login", fmt.Sprintf("login to Nacos as %q refused: check nacos.username and nacos.password", a.c.cfg.Username))
 		}
 		return err
 	}
 	failed := a.lastErr != nil
-	a.token, a.issued, a.renew = token, now, now.Add(ttl*8/10)
+	a.logins++
+	a.token, a.issued, a.renew = NewSecret(token), now, now.Add(ttl*8/10)
 	a.retry, a.lastErr = time.Time{}, nil
 	a.c.problem("login", "")
 	if failed {
@@ -163,7 +166,7 @@ func (a *authenticator) login(ctx context.Context, now time.Time) error {
 }
 
 func (a *authenticator) fetch(ctx context.Context) (string, time.Duration, error) {
-	form := url.Values{"username": {a.c.cfg.Username}, "password": {a.c.cfg.Password}}
+	form := url.Values{"username": {a.c.cfg.Username}, "password": {a.c.cfg.Password.Reveal()}}
 	body, err := a.c.http.do(ctx, request{method: http.MethodPost, path: a.loginPath, form: form})
 	var status *statusError
 	if errors.As(err, &status) && (status.status == http.StatusNotFound || status.status == http.StatusGone) {

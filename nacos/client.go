@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/secret"
 )
 
 // Config says which Nacos a Client speaks to, and as whom.
@@ -24,9 +26,11 @@ type Config struct {
 	// Namespace is the id (not the name) of the namespace; empty means "public".
 	Namespace string
 
-	Username, Password string
+	Username string
+	Password Secret
 	// AccessKey and SecretKey sign requests instead of a login, as the Nacos of cloud vendors wants it.
-	AccessKey, SecretKey string
+	AccessKey string
+	SecretKey Secret
 
 	TLS TLS
 	// ListInterval is the time between two listings of a group, 3 s if zero. It grows by itself when lists are
@@ -36,6 +40,12 @@ type Config struct {
 	// Dial makes the TCP connections to Nacos, HTTP and gRPC; nil: a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
+
+// Secret is a text that prints as a mask and can be neither marshalled nor compared.
+type Secret = secret.Text
+
+// NewSecret makes a secret of a text.
+func NewSecret(s string) Secret { return secret.New(s) }
 
 // TLS holds the names of PEM files; CA is added to the system's authorities, Cert and Key come together.
 type TLS struct {
@@ -118,7 +128,7 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	if cfg.Username != "" && cfg.AccessKey != "" {
 		return nil, errors.New("connect nacos: username and accessKey exclude each other: set one of them")
 	}
-	if (cfg.AccessKey == "") != (cfg.SecretKey == "") {
+	if (cfg.AccessKey == "") != cfg.SecretKey.Empty() {
 		return nil, errors.New("connect nacos: accessKey and secretKey belong together: set both or none")
 	}
 	tlsConfig, err := cfg.TLS.load()

@@ -16,7 +16,7 @@ import (
 func connect(t testing.TB, s *nacostest.Server, change ...func(*nacos.Config)) *nacos.Client {
 	t.Helper()
 	cfg := nacos.Config{
-		Addresses: []string{s.Addr}, Username: s.User, Password: s.Password,
+		Addresses: []string{s.Addr}, Username: s.User, Password: nacos.NewSecret(s.Password),
 		Logger: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	for _, f := range change {

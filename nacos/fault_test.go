@@ -171,7 +171,7 @@ func TestWrongPassword(t *testing.T) {
 	admin := connect(t, s, inNamespace(ns))
 	publish(t, admin, key, "1", nacos.AnyMD5)
 	name, _ := s.NewUser(t, [2]string{"r", ns + ":*:*"})
-	c := connect(t, s, inNamespace(ns), func(c *nacos.Config) { c.Username, c.Password = name, "not yet" })
+	c := connect(t, s, inNamespace(ns), func(c *nacos.Config) { c.Username, c.Password = name, nacos.NewSecret("not yet") })
 	v, _ := follow(t, c, nil, "g")
 	eventually(t, 10*time.Second, "the status says so", func() bool {
 		st := c.Status()

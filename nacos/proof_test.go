@@ -173,7 +173,7 @@ func TestPushProofOfNacos(t *testing.T) {
 		want  bool
 	}{{"public:*:*", true}, {ns + ":*:*", false}} {
 		name, password := s.NewUser(t, [2]string{"r", x.right})
-		c := connect(t, s, inNamespace(ns), func(c *nacos.Config) { c.Username, c.Password = name, password })
+		c := connect(t, s, inNamespace(ns), func(c *nacos.Config) { c.Username, c.Password = name, nacos.NewSecret(password) })
 		if x.want {
 			eventually(t, 60*time.Second, "a proof", func() bool { return !c.Status().PushProof.IsZero() })
 			time.Sleep(10 * time.Second)

@@ -151,7 +151,7 @@ func TestRemoveWithoutTheRightToList(t *testing.T) {
 	ns := s.Namespace(t)
 	user, password := s.NewUser(t, [2]string{"rw", ns + ":g:config/d"})
 	writer := connect(t, s, inNamespace(ns))
-	c := connect(t, s, inNamespace(ns), func(c *nacos.Config) { c.Username, c.Password = user, password })
+	c := connect(t, s, inNamespace(ns), func(c *nacos.Config) { c.Username, c.Password = user, nacos.NewSecret(password) })
 	key := nacos.Key{Group: "g", DataID: "d"}
 	eventually(t, 60*time.Second, "the right to read", func() bool {
 		_, err := c.Get(t.Context(), key)

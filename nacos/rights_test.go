@@ -21,7 +21,7 @@ func TestMissingRightsAreNamed(t *testing.T) {
 	publish(t, admin, open, "1", nacos.AnyMD5)
 	publish(t, admin, shut, "1", nacos.AnyMD5)
 	user, password := s.NewUser(t, [2]string{"r", ns + ":open:config/*"})
-	c := connect(t, s, inNamespace(ns), func(c *nacos.Config) { c.Username, c.Password = user, password })
+	c := connect(t, s, inNamespace(ns), func(c *nacos.Config) { c.Username, c.Password = user, nacos.NewSecret(password) })
 	v, _ := follow(t, c, nil, "open", "shut")
 	eventually(t, 40*time.Second, "what is permitted", v.has(open, "1"))
 	eventually(t, 20*time.Second, "the status names the right to list", func() bool {

@@ -23,7 +23,7 @@ func (c Config) signDocuments(group string, now time.Time) map[string]string {
 	if strings.TrimSpace(resource) != "" {
 		signed = resource + "+" + at
 	}
-	return map[string]string{"Spas-AccessKey": c.AccessKey, "Timestamp": at, "Spas-Signature": signature(signed, c.SecretKey)}
+	return map[string]string{"Spas-AccessKey": c.AccessKey, "Timestamp": at, "Spas-Signature": signature(signed, c.SecretKey.Reveal())}
 }
 
 // signService gives the headers of a request about a service, or about none.
@@ -36,7 +36,7 @@ func (c Config) signService(ref ServiceRef, now time.Time) map[string]string {
 	if name != "" {
 		data += "@@" + name
 	}
-	return map[string]string{"ak": c.AccessKey, "data": data, "signature": signature(data, c.SecretKey)}
+	return map[string]string{"ak": c.AccessKey, "data": data, "signature": signature(data, c.SecretKey.Reveal())}
 }
 
 func signature(text, key string) string {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/secret"
 )
 
 // Source is how the proxy stands with where its configuration comes from.
@@ -50,7 +51,7 @@ type Status struct {
 
 // Options of the admin handler.
 type Options struct {
-	Token   string // empty: none is needed
+	Token   secret.Text // empty: none is needed
 	Ready   func() bool
 	Status  func() Status
 	Access  func(service string) (any, bool) // who may call what; false if there is no such service
@@ -87,11 +88,11 @@ func Handler(o Options) http.Handler {
 }
 
 // authorized asks for the token where there is one. Health needs none: probes rarely can send it.
-func authorized(token string, next http.Handler) http.Handler {
-	if token == "" {
+func authorized(token secret.Text, next http.Handler) http.Handler {
+	if token.Empty() {
 		return next
 	}
-	want := []byte("Bearer " + token)
+	want := []byte("Bearer " + token.Reveal())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), want) != 1 {
 			w.Header().Set("WWW-Authenticate", "Bearer")

@@ -72,7 +72,7 @@ func (a *App) build(ctx context.Context) error {
 func (a *App) buildGateway() error {
 	var secrets [][]byte
 	for _, s := range a.config.Session.Secrets {
-		secrets = append(secrets, []byte(s))
+		secrets = append(secrets, []byte(s.Reveal()))
 	}
 	sealer, err := session.NewSealer(secrets)
 	if err != nil {

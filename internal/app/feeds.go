@@ -40,8 +40,8 @@ func openFeeds(ctx context.Context, cfg config.Config, log *slog.Logger) (*feeds
 		open := func(namespace string) (nacos.Source, error) {
 			n := cfg.Nacos
 			return nacos.Connect(ctx, nacos.Config{
-				Addresses: n.Addresses, Namespace: namespace, Username: n.Username, Password: string(n.Password),
-				AccessKey: n.AccessKey, SecretKey: string(n.SecretKey), ListInterval: n.ListInterval, Logger: log,
+				Addresses: n.Addresses, Namespace: namespace, Username: n.Username, Password: n.Password,
+				AccessKey: n.AccessKey, SecretKey: n.SecretKey, ListInterval: n.ListInterval, Logger: log,
 				TLS: nacos.TLS{Enabled: n.TLS.Enabled, CA: n.TLS.CA, Cert: n.TLS.Cert, Key: n.TLS.Key},
 			})
 		}

@@ -175,7 +175,7 @@ func (a *App) deregister(ctx context.Context) {
 
 func (a *App) adminHandler() http.Handler {
 	return admin.Handler(admin.Options{
-		Token: string(a.config.Admin.Token), Ready: a.Ready, Status: a.Status, Access: a.accessTable,
+		Token: a.config.Admin.Token, Ready: a.Ready, Status: a.Status, Access: a.accessTable,
 		Metrics: promhttp.HandlerFor(a.metrics, promhttp.HandlerOpts{}),
 	})
 }

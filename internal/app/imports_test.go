@@ -15,36 +15,37 @@ const module = "github.com/nacos-mcp-proxy/nacos-mcp-proxy/"
 // A package that is not listed may import none; tests are not bound.
 var allowed = map[string][]string{
 	"cmd/nacos-mcp-proxy":       {"internal/cli"},
-	"nacos":                     {},
+	"nacos":                     {"internal/secret"},
 	"internal/spelling":         {},
 	"internal/hostfile":         {},
 	"internal/jsontext":         {},
-	"internal/registry":         {"internal/jsontext", "internal/spelling"},
+	"internal/secret":           {},
+	"internal/registry":         {"internal/jsontext", "internal/secret", "internal/spelling"},
 	"internal/wire":             {"internal/jsontext"},
 	"internal/session":          {},
 	"internal/access":           {"internal/registry"},
 	"internal/convert/template": {"internal/jsontext", "internal/spelling"},
-	"internal/convert":          {"internal/registry", "internal/convert/template", "internal/jsontext", "internal/spelling"},
+	"internal/convert":          {"internal/registry", "internal/convert/template", "internal/jsontext", "internal/secret", "internal/spelling"},
 	"internal/openapi":          {"internal/jsontext", "internal/registry"},
-	"internal/config":           {"internal/hostfile", "internal/registry", "internal/spelling"},
+	"internal/config":           {"internal/hostfile", "internal/registry", "internal/secret", "internal/spelling"},
 	"internal/store":            {"nacos"},
 	"internal/upstream":         {"internal/hostfile", "internal/httphead", "internal/registry", "nacos"},
 	"internal/relay":            {"internal/registry", "internal/session", "internal/upstream", "internal/wire"},
-	"internal/catalog":          {"internal/access", "internal/convert", "internal/hostfile", "internal/registry", "internal/upstream", "nacos"},
+	"internal/catalog":          {"internal/access", "internal/convert", "internal/hostfile", "internal/registry", "internal/secret", "internal/upstream", "nacos"},
 	"internal/gateway": {"internal/access", "internal/catalog", "internal/convert", "internal/jsontext", "internal/registry", "internal/relay",
 		"internal/session", "internal/upstream", "internal/wire"},
 	"internal/httphead": {},
 	"internal/listener": {"internal/httphead"},
-	"internal/admin":    {"internal/catalog"},
+	"internal/admin":    {"internal/catalog", "internal/secret"},
 	"internal/app": {"internal/access", "internal/admin", "internal/catalog", "internal/config", "internal/convert",
 		"internal/gateway", "internal/listener", "internal/registry", "internal/relay", "internal/session", "internal/store", "internal/upstream",
 		"internal/wire", "nacos"},
 	"internal/cli": {"internal/access", "internal/admin", "internal/app", "internal/catalog", "internal/config", "internal/convert",
-		"internal/openapi", "internal/registry", "internal/spelling", "internal/store", "internal/upstream", "nacos"},
+		"internal/openapi", "internal/registry", "internal/secret", "internal/spelling", "internal/store", "internal/upstream", "nacos"},
 }
 
 // pure packages do no I/O: they may not reach the network, files or processes on their own account.
-var pure = []string{"internal/registry", "internal/access", "internal/convert", "internal/convert/template", "internal/session", "internal/spelling", "internal/jsontext", "internal/httphead"}
+var pure = []string{"internal/registry", "internal/access", "internal/convert", "internal/convert/template", "internal/session", "internal/spelling", "internal/jsontext", "internal/secret", "internal/httphead"}
 
 var impure = []string{"net", "os", "os/exec", "syscall"}
 

@@ -385,7 +385,7 @@ tools:
 		t.Errorf("faults that are mended: %+v", s.Faults)
 	}
 	secret, err := w.secrets.Lookup("s", "credential:c/key")
-	if err != nil || secret.Value != "v1" {
+	if err != nil || secret.Value.Reveal() != "v1" {
 		t.Errorf("lookup: %v %v", secret, err)
 	}
 	if _, err := w.secrets.Lookup("other", "credential:c/key"); err == nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/hostfile"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/secret"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
@@ -41,7 +42,7 @@ func (s *secrets) Lookup(service, ref string) (convert.Secret, error) {
 		if !slices.Contains(s.env, rest) {
 			return convert.Secret{}, fmt.Errorf("read ${%s}: add %q to credentials.env in the boot configuration to allow it", ref, rest)
 		}
-		return convert.Secret{Value: os.Getenv(rest)}, nil
+		return convert.Secret{Value: secret.New(os.Getenv(rest))}, nil
 	case scheme == "file":
 		return s.file(rest)
 	case strings.HasPrefix(ref, "nacos."):
@@ -96,22 +97,26 @@ func (s *secrets) document(service string, key nacos.Key) (convert.Secret, error
 		if !slices.Contains(c.Services, service) {
 			return convert.Secret{}, errNoSecret
 		}
-		text, err := json.Marshal(c.Values)
-		return convert.Secret{Value: string(text), Hosts: hosts(c), Path: c.Path}, err
+		values := make(map[string]string, len(c.Values))
+		for name, v := range c.Values {
+			values[name] = v.Reveal()
+		}
+		text, err := json.Marshal(values)
+		return convert.Secret{Value: secret.New(string(text)), Hosts: hosts(c), Path: c.Path}, err
 	}
 	content := d.good.open()
 	if json.Valid(content) {
-		return convert.Secret{Value: string(content)}, nil
+		return convert.Secret{Value: secret.New(string(content))}, nil
 	}
 	var tree any
 	if err := yaml.Unmarshal(content, &tree); err == nil {
 		if _, isMap := tree.(map[string]any); isMap {
 			if text, err := json.Marshal(tree); err == nil {
-				return convert.Secret{Value: string(text)}, nil
+				return convert.Secret{Value: secret.New(string(text))}, nil
 			}
 		}
 	}
-	return convert.Secret{Value: strings.TrimSpace(string(content))}, nil
+	return convert.Secret{Value: secret.New(strings.TrimSpace(string(content)))}, nil
 }
 
 func (s *secrets) file(path string) (convert.Secret, error) {
@@ -122,5 +127,5 @@ func (s *secrets) file(path string) (convert.Secret, error) {
 	if err != nil {
 		return convert.Secret{}, fmt.Errorf("read credential file: %w", err)
 	}
-	return convert.Secret{Value: strings.TrimSpace(string(text))}, nil
+	return convert.Secret{Value: secret.New(strings.TrimSpace(string(text)))}, nil
 }

@@ -36,6 +36,7 @@ const (
 // good order, the second one at once.
 func Execute(version string) int {
 	surviveReaders()
+	allowDumps := forbidCoreDumps() // before anything secret is read
 	ctx, end := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
@@ -44,7 +45,7 @@ func Execute(version string) int {
 		signal.Stop(signals) // the next one then does what signals do: before anything shows that the first one came
 		end()
 	}()
-	p := &program{version: versionOf(version), in: os.Stdin, out: os.Stdout, err: os.Stderr, now: time.Now, open: openSources}
+	p := &program{version: versionOf(version), in: os.Stdin, out: os.Stdout, err: os.Stderr, now: time.Now, open: openSources, allowDumps: allowDumps}
 	return p.execute(ctx, os.Args[1:])
 }
 
@@ -56,6 +57,8 @@ type program struct {
 	err     io.Writer
 	now     func() time.Time
 	open    func(context.Context, config.Config, *slog.Logger) (*documents, error)
+
+	allowDumps func() error // nil where nothing has forbidden them
 
 	output string // text or json
 	dryRun bool

@@ -90,7 +90,7 @@ func TestPublishRegistryRepairsWhatFailedHalfWay(t *testing.T) {
 	if out := s.must(publish...); !strings.Contains(out, "books: created, as 1.0.0") {
 		t.Fatalf("got\n%s", out)
 	}
-	c, err := nacos.Connect(t.Context(), nacos.Config{Addresses: []string{server.Addr}, Namespace: ns, Username: server.User, Password: server.Password})
+	c, err := nacos.Connect(t.Context(), nacos.Config{Addresses: []string{server.Addr}, Namespace: ns, Username: server.User, Password: nacos.NewSecret(server.Password)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,6 +31,11 @@ them all. Secrets have no flags: set NMP_NACOS_PASSWORD and the like.`,
 			for _, w := range cfg.Warnings {
 				log.Warn(w)
 			}
+			if cfg.Process.CoreDumps && p.allowDumps != nil {
+				if err := p.allowDumps(); err != nil {
+					log.Warn("core dumps cannot be allowed", "error", err)
+				}
+			}
 			return app.Run(c.Context(), cfg, p.version, log, func(addr net.Addr) {
 				scheme := "http"
 				if cfg.TLS.Cert != "" {

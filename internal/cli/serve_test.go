@@ -124,6 +124,11 @@ func TestServeBinaryObeysSignals(t *testing.T) {
 
 	t.Run("SIGHUP and SIGTERM", func(t *testing.T) {
 		p := run(t)
+		if limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", p.cmd.Process.Pid)); err == nil { // red without forbidCoreDumps, where dumps are on
+			if !regexp.MustCompile(`(?m)^Max core file size +0 `).Match(limits) {
+				t.Errorf("core files are written:\n%s", limits)
+			}
+		}
 		if err := os.Rename(audit, audit+".1"); err != nil {
 			t.Fatal(err)
 		}

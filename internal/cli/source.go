@@ -155,8 +155,8 @@ func openSources(ctx context.Context, cfg config.Config, log *slog.Logger) (*doc
 	n := cfg.Nacos
 	connect := func(namespace string) (*nacos.Client, error) {
 		return nacos.Connect(ctx, nacos.Config{
-			Addresses: n.Addresses, Namespace: namespace, Username: n.Username, Password: string(n.Password),
-			AccessKey: n.AccessKey, SecretKey: string(n.SecretKey), Logger: log,
+			Addresses: n.Addresses, Namespace: namespace, Username: n.Username, Password: n.Password,
+			AccessKey: n.AccessKey, SecretKey: n.SecretKey, Logger: log,
 			TLS: nacos.TLS{Enabled: n.TLS.Enabled, CA: n.TLS.CA, Cert: n.TLS.Cert, Key: n.TLS.Key},
 		})
 	}

@@ -63,8 +63,8 @@ func askAdmin(ctx context.Context, cfg config.Config, path string) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Admin.Token != "" {
-		req.Header.Set("Authorization", "Bearer "+string(cfg.Admin.Token))
+	if !cfg.Admin.Token.Empty() {
+		req.Header.Set("Authorization", "Bearer "+cfg.Admin.Token.Reveal())
 	}
 	client := &http.Client{Transport: &http.Transport{}} // no proxy, as the token is for this address only
 	defer client.CloseIdleConnections()

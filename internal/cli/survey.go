@@ -13,6 +13,7 @@ import (
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/secret"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
@@ -172,7 +173,7 @@ func (n noting) Lookup(service, ref string) (convert.Secret, error) {
 		return s, err
 	}
 	if n.unread[group] {
-		return convert.Secret{Value: "unread", Path: true}, nil
+		return convert.Secret{Value: secret.New("unread"), Path: true}, nil
 	}
 	n.wanted.add(service, ref)
 	return s, err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/secret"
 )
 
 // Config is the boot configuration. Load returns it complete and checked; nobody changes it afterwards.
@@ -28,6 +29,7 @@ type Config struct {
 	Register    Register
 	TLS         ServerTLS
 	Log         Log
+	Process     Process
 
 	// Warnings are worth a line in the log and nothing more, such as an NMP_* variable that nobody reads.
 	Warnings []string
@@ -145,24 +147,12 @@ type Log struct {
 	AuditArguments bool
 }
 
-// Secret is a string that prints as dots, whatever prints it. Convert it to a string where it is used.
-type Secret string
-
-const redacted = "••••"
-
-// String hides the secret; that there is none is no secret.
-func (s Secret) String() string {
-	if s == "" {
-		return ""
-	}
-	return redacted
+// Process is about the process itself.
+type Process struct {
+	// CoreDumps lets the system write the process's memory, credentials and all, to core files when it crashes, and other
+	// processes of the same user attach to it.
+	CoreDumps bool
 }
 
-// GoString is for %#v.
-func (s Secret) GoString() string { return `"` + s.String() + `"` }
-
-// LogValue is for slog.
-func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
-
-// MarshalText is for JSON, YAML and the like.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+// Secret is a setting that nobody may print.
+type Secret = secret.Text

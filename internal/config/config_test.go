@@ -18,9 +18,10 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/secret"
 )
 
-var equate = cmp.Options{cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmpopts.EquateEmpty()}
+var equate = cmp.Options{cmp.Transformer("reveal", func(s Secret) string { return s.Reveal() }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmpopts.EquateEmpty()}
 
 // load runs Load on arguments and a file's content; "" means no file.
 func load(t *testing.T, file string, args ...string) (Config, error) {
@@ -121,7 +122,7 @@ access:
 	want.Nacos.Namespace = "from-flag"
 	want.Nacos.AccessNamespace = "from-flag"
 	want.Nacos.Username = "u"
-	want.Nacos.Password = "secret"
+	want.Nacos.Password = secret.New("secret")
 	want.Nacos.TLS.Enabled = true
 	want.Nacos.ListInterval = 7 * time.Second
 	want.Listen = "127.0.0.1:1"
@@ -210,7 +211,7 @@ func TestA20_SecretsAreNeverPrinted(t *testing.T) {
 	if c, err = load(t, "nacos: {accessKey: a}"); err != nil {
 		t.Fatal(err)
 	}
-	if string(c.Admin.Token) != canary {
+	if c.Admin.Token.Reveal() != canary {
 		t.Fatal("the secret is not there")
 	}
 	var out bytes.Buffer

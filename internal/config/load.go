@@ -235,7 +235,7 @@ func (l *loader) names() []string {
 
 // check looks at what settings are together.
 func (l *loader) check(c *Config) {
-	if host, _, err := net.SplitHostPort(c.Admin.Listen); err == nil && !loopback(host) && c.Admin.Token == "" {
+	if host, _, err := net.SplitHostPort(c.Admin.Listen); err == nil && !loopback(host) && c.Admin.Token.Empty() {
 		l.fault("admin.token is needed, because admin.listen %s can be reached from elsewhere (set NMP_ADMIN_TOKEN, or listen on 127.0.0.1)", c.Admin.Listen)
 	}
 	if c.Listen == c.Admin.Listen && !strings.HasSuffix(c.Listen, ":0") && c.Listen != "" {
@@ -248,10 +248,10 @@ func (l *loader) check(c *Config) {
 	if n.Username != "" && n.AccessKey != "" {
 		l.fault("nacos.username and nacos.accessKey are both given; keep one")
 	}
-	if n.Username == "" && n.Password != "" {
+	if n.Username == "" && !n.Password.Empty() {
 		l.fault("nacos.password is given without nacos.username")
 	}
-	if (n.AccessKey == "") != (n.SecretKey == "") {
+	if (n.AccessKey == "") != n.SecretKey.Empty() {
 		l.fault("nacos.accessKey and nacos.secretKey are needed together")
 	}
 	if (n.TLS.Cert == "") != (n.TLS.Key == "") {

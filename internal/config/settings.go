@@ -59,7 +59,7 @@ func settings() []setting {
 	return []setting{
 		{key: "listen", def: "127.0.0.1:8800", use: "`host:port` where MCP clients come", set: address(func(c *Config) *string { return &c.Listen })},
 		{key: "admin.listen", def: "127.0.0.1:8801", use: "`host:port` of health, metrics and status", source: true, set: address(func(c *Config) *string { return &c.Admin.Listen })},
-		{key: "admin.token", def: "", secret: true, set: secret(func(c *Config) *Secret { return &c.Admin.Token })},
+		{key: "admin.token", def: "", secret: true, set: hidden(func(c *Config) *Secret { return &c.Admin.Token })},
 
 		{key: "source", def: SourceDir, use: "where documents are: dir or nacos", source: true, set: choice(func(c *Config) *string { return &c.Source }, SourceDir, SourceNacos)},
 		{key: "dir.path", def: "./registry", use: "`directory` of the directory source", source: true, set: needed(func(c *Config) *string { return &c.Dir.Path })},
@@ -69,9 +69,9 @@ func settings() []setting {
 		{key: "nacos.accessNamespace", def: "", use: "`id` of the namespace with consumers and grants; default: the same", source: true, set: text(func(c *Config) *string { return &c.Nacos.AccessNamespace })},
 		{key: "nacos.backendNamespaces", def: []any{}, use: "`ids` of other namespaces whose naming services may be backends", set: list(func(c *Config) *[]string { return &c.Nacos.BackendNamespaces }, nil)},
 		{key: "nacos.username", def: "", use: "`name` of the Nacos user (password: " + envPrefix + "NACOS_PASSWORD)", source: true, set: text(func(c *Config) *string { return &c.Nacos.Username })},
-		{key: "nacos.password", def: "", secret: true, source: true, set: secret(func(c *Config) *Secret { return &c.Nacos.Password })},
+		{key: "nacos.password", def: "", secret: true, source: true, set: hidden(func(c *Config) *Secret { return &c.Nacos.Password })},
 		{key: "nacos.accessKey", def: "", use: "access `key` (secret key: " + envPrefix + "NACOS_SECRET_KEY)", source: true, set: text(func(c *Config) *string { return &c.Nacos.AccessKey })},
-		{key: "nacos.secretKey", def: "", secret: true, source: true, set: secret(func(c *Config) *Secret { return &c.Nacos.SecretKey })},
+		{key: "nacos.secretKey", def: "", secret: true, source: true, set: hidden(func(c *Config) *Secret { return &c.Nacos.SecretKey })},
 		{key: "nacos.tls.enabled", def: false, use: "speak TLS with Nacos", source: true, set: boolean(func(c *Config) *bool { return &c.Nacos.TLS.Enabled })},
 		{key: "nacos.tls.ca", def: "", use: "PEM `file` with Nacos's authority; default: the system's", source: true, set: text(func(c *Config) *string { return &c.Nacos.TLS.CA })},
 		{key: "nacos.tls.cert", def: "", use: "PEM `file` with our certificate for Nacos", source: true, set: text(func(c *Config) *string { return &c.Nacos.TLS.Cert })},
@@ -86,7 +86,7 @@ func settings() []setting {
 		{key: "access.maxStale", def: "0s", use: "`time` without contact to the source after which calls are refused; 0s: never", set: duration(func(c *Config) *time.Duration { return &c.Access.MaxStale }, 0)},
 		{key: "access.revealDenied", def: false, use: "tell callers of tools that exist but that they may not call", set: boolean(func(c *Config) *bool { return &c.Access.RevealDenied })},
 
-		{key: "session.secrets", def: []any{}, secret: true, set: secrets(func(c *Config) *[]Secret { return &c.Session.Secrets })},
+		{key: "session.secrets", def: []any{}, secret: true, set: hiddenList(func(c *Config) *[]Secret { return &c.Session.Secrets })},
 
 		{key: "limits.requestBody", def: "4MiB", use: "largest request body, as a `size`", set: size(func(c *Config) *int64 { return &c.Limits.RequestBody })},
 		{key: "limits.responseBody", def: "16MiB", use: "largest body a backend may answer, as a `size`", set: size(func(c *Config) *int64 { return &c.Limits.ResponseBody })},
@@ -125,6 +125,8 @@ func settings() []setting {
 		{key: "log.auditAllowed", def: false, use: "log allowed calls there too, not denials only", set: boolean(func(c *Config) *bool { return &c.Log.AuditAllowed })},
 		{key: "log.auditRequired", def: false, use: "refuse calls while the audit log cannot be written", set: boolean(func(c *Config) *bool { return &c.Log.AuditRequired })},
 		{key: "log.auditArguments", def: false, use: "log the arguments of calls there, whatever they may hold", set: boolean(func(c *Config) *bool { return &c.Log.AuditArguments })},
+
+		{key: "process.coreDumps", def: false, use: "let the system write core dumps, which hold the credentials of all backends", set: boolean(func(c *Config) *bool { return &c.Process.CoreDumps })},
 	}
 }
 

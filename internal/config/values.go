@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/secret"
 )
 
 type prefixList = []netip.Prefix
@@ -265,12 +267,12 @@ func prefixes(at func(*Config) *prefixList) func(*Config, any) error {
 	}
 }
 
-// secret and secrets never quote what they are given.
+// hidden and hiddenList never quote what they are given.
 
-func secret(at func(*Config) *Secret) func(*Config, any) error {
+func hidden(at func(*Config) *Secret) func(*Config, any) error {
 	return func(c *Config, v any) error {
 		s, err := scalar(v)
-		*at(c) = Secret(s)
+		*at(c) = secret.New(s)
 		return err
 	}
 }
@@ -278,7 +280,7 @@ func secret(at func(*Config) *Secret) func(*Config, any) error {
 // minSecret is the length below which a session secret could be guessed.
 const minSecret = 32
 
-func secrets(at func(*Config) *[]Secret) func(*Config, any) error {
+func hiddenList(at func(*Config) *[]Secret) func(*Config, any) error {
 	return func(c *Config, v any) error {
 		vs, err := values(v)
 		if err != nil {
@@ -293,7 +295,7 @@ func secrets(at func(*Config) *[]Secret) func(*Config, any) error {
 			if len(s) < minSecret {
 				return fmt.Errorf("secret %d is shorter than %d characters (make one: openssl rand -hex 32)", i+1, minSecret)
 			}
-			all = append(all, Secret(s))
+			all = append(all, secret.New(s))
 		}
 		*at(c) = all
 		return nil

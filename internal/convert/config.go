@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert/template"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/secret"
 )
 
 // Secrets resolves credential references. It is asked at every call, so that an edited credential holds from the next
@@ -22,7 +23,7 @@ type Secrets interface {
 
 // Secret is a credential.
 type Secret struct {
-	Value string
+	Value secret.Text
 	Hosts []string // where it may be sent; empty: anywhere
 	Path  bool     // it may stand in the path of a URL, which backends tell to others more readily than the rest
 }
@@ -208,10 +209,10 @@ func (c *toolCompiler) reference(field string, line int, ref string) {
 	if c.options.Secrets == nil {
 		return
 	}
-	switch secret, err := c.options.Secrets.Lookup(c.service.Name, ref); {
+	switch found, err := c.options.Secrets.Lookup(c.service.Name, ref); {
 	case err != nil:
 		c.reject(field, line, "${%s}: %v", ref, err)
-	case strings.TrimSpace(secret.Value) == "":
+	case strings.TrimSpace(found.Value.Reveal()) == "":
 		c.warn(field, line, "${%s} is empty", ref)
 	}
 }

@@ -48,7 +48,7 @@ func (x *execution) reveal(ref string, path []string) (v template.Value, inPath 
 	if err != nil {
 		return template.Value{}, false, err
 	}
-	text := strings.TrimSpace(secret.Value)
+	text := strings.TrimSpace(secret.Value.Reveal())
 	v = template.String(text)
 	if strings.HasPrefix(ref, "nacos.") && strings.HasPrefix(text, "{") {
 		if doc, err := template.ParseJSON([]byte(text)); err == nil {

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/text/encoding/unicode"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/secret"
 )
 
 // A credential with everything that encoders treat in their own ways.
@@ -33,7 +35,7 @@ tools:
 `
 
 func echoTools(t testing.TB) *Service {
-	vault := vault{"credential:petstore/echo": {Value: echoedSecret + "\n"}, "credential:petstore/short": {Value: "1234567"}}
+	vault := vault{"credential:petstore/echo": {Value: secret.New(echoedSecret + "\n")}, "credential:petstore/short": {Value: secret.New("1234567")}}
 	s, found := Compile(parse(t, echoService), Options{Secrets: vault})
 	for _, r := range found {
 		t.Fatal(r)
@@ -203,8 +205,8 @@ tools: [{name: whoami, security: {id: user, passthrough: true}, requestTemplate:
 
 // The token without the word before it, and the password without the user, are no less secret.
 func TestPartsOfACredentialAreReplaced(t *testing.T) {
-	vault := vault{"credential:petstore/word": {Value: "Bearer tok-12345678"}, "credential:petstore/login": {Value: "ann:pass-12345678"},
-		"credential:petstore/encoded": {Value: base64.StdEncoding.EncodeToString([]byte("ann:pass-12345678"))}}
+	vault := vault{"credential:petstore/word": {Value: secret.New("Bearer tok-12345678")}, "credential:petstore/login": {Value: secret.New("ann:pass-12345678")},
+		"credential:petstore/encoded": {Value: secret.New(base64.StdEncoding.EncodeToString([]byte("ann:pass-12345678")))}}
 	s, found := Compile(parse(t, `
 server:
   securitySchemes: [{id: bearer, type: http, scheme: bearer}, {id: basic, type: http, scheme: basic}]

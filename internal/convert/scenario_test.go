@@ -20,6 +20,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/secret"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -36,12 +37,12 @@ func (v vault) Lookup(service, ref string) (Secret, error) {
 }
 
 var testVault = vault{
-	"credential:petstore/key":   {Value: "s3cret-key", Hosts: []string{"petstore.example.com"}},
-	"credential:petstore/basic": {Value: "ann:pa55 word"},
-	"credential:petstore/odd":   {Value: `a&b="c d"+/`},
-	"credential:petstore/path":  {Value: "p4th/secret", Path: true},
-	"nacos.key/credentials":     {Value: `{"token":"t0ken-of-nacos","nested":{"id":12345678901234567890}}`},
-	"env:API_BASE":              {Value: "https://env.example.com/base"},
+	"credential:petstore/key":   {Value: secret.New("s3cret-key"), Hosts: []string{"petstore.example.com"}},
+	"credential:petstore/basic": {Value: secret.New("ann:pa55 word")},
+	"credential:petstore/odd":   {Value: secret.New(`a&b="c d"+/`)},
+	"credential:petstore/path":  {Value: secret.New("p4th/secret"), Path: true},
+	"nacos.key/credentials":     {Value: secret.New(`{"token":"t0ken-of-nacos","nested":{"id":12345678901234567890}}`)},
+	"env:API_BASE":              {Value: secret.New("https://env.example.com/base")},
 	"env:BLANK":                 {},
 }
 

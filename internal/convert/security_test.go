@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/secret"
 )
 
 // The credential that a proxy-upstreams document adds goes to the service's backend, and to no other host that a tool
@@ -63,7 +64,7 @@ func (c changing) Lookup(service, ref string) (Secret, error) {
 	if *c.value == "" {
 		return Secret{}, errNoSecrets
 	}
-	return Secret{Value: *c.value}, nil
+	return Secret{Value: secret.New(*c.value)}, nil
 }
 
 func TestAnEditedCredentialHoldsFromTheNextCallOn(t *testing.T) {

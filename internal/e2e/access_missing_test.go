@@ -12,6 +12,7 @@ import (
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/nacostest"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
 // rightsTime is how long Nacos may take until users and permissions hold: up to 25 s were seen.
@@ -41,7 +42,7 @@ func TestEachMissingRightIsNamed(t *testing.T) {
 		return start(t, &source{Source: admin.Source, configure: func(c *config.Config) {
 			c.Source = config.SourceNacos
 			c.Nacos.Addresses, c.Nacos.Namespace, c.Nacos.AccessNamespace = []string{server.Addr}, services, access
-			c.Nacos.Username, c.Nacos.Password = user, config.Secret(password)
+			c.Nacos.Username, c.Nacos.Password = user, nacos.NewSecret(password)
 		}}), user
 	}
 	rights := proxyRights(services, access)

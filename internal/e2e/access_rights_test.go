@@ -18,7 +18,7 @@ import (
 func as(t testing.TB, server *nacostest.Server, namespace, user, password string) *source {
 	t.Helper()
 	c, err := nacos.Connect(context.Background(), nacos.Config{
-		Addresses: []string{server.Addr}, Namespace: namespace, Username: user, Password: password, Logger: testLog(t),
+		Addresses: []string{server.Addr}, Namespace: namespace, Username: user, Password: nacos.NewSecret(password), Logger: testLog(t),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +69,7 @@ func TestA40_TwoNamespacesKeepPublishersFromGrants(t *testing.T) {
 	proxySource := &source{Source: admin, configure: func(c *config.Config) {
 		c.Source = config.SourceNacos
 		c.Nacos.Addresses, c.Nacos.Namespace, c.Nacos.AccessNamespace = []string{server.Addr}, services, access
-		c.Nacos.Username, c.Nacos.Password = reader, config.Secret(readerPassword)
+		c.Nacos.Username, c.Nacos.Password = reader, nacos.NewSecret(readerPassword)
 	}}
 	// Nacos takes up to 20 s to know users and permissions.
 	for name, try := range map[string]func() error{

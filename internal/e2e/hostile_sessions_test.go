@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
 // forgetful is an MCP backend that gives every initialize a session and knows them all.
@@ -58,7 +59,7 @@ func TestA23_SessionsAreOfNoUseElsewhere(t *testing.T) {
 		s.put(t, "proxy-grants", name+".yaml", "consumers: [alice, bob]\nversions: [0.9.0]\n")
 	}
 	secret := func(text string) func(*config.Config) {
-		return func(c *config.Config) { c.Session.Secrets = []config.Secret{config.Secret(text)} }
+		return func(c *config.Config) { c.Session.Secrets = []config.Secret{nacos.NewSecret(text)} }
 	}
 	p := start(t, s, secret("the secret of the first proxy")).ready()
 	stranger := start(t, s, secret("the secret of another proxy")).ready()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/nacostest"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
 // held collects how long edits took to hold, over the whole run: TestMain looks at the middle one. A single one may be
@@ -167,7 +168,7 @@ func TestNewDocumentsAreFoundOnNacos(t *testing.T) {
 // TestWrongNacosPasswordIsSaid starts with a password that Nacos does not know.
 func TestWrongNacosPasswordIsSaid(t *testing.T) {
 	s, _, _ := realNacos(t)
-	p := start(t, s, func(c *config.Config) { c.Nacos.Password = "wrong-canary-password" })
+	p := start(t, s, func(c *config.Config) { c.Nacos.Password = nacos.NewSecret("wrong-canary-password") })
 	said := func() bool {
 		return strings.Contains(strings.Join(p.status().Source.Problems, " "), "password")
 	}

@@ -44,7 +44,7 @@ func realNacos(t testing.TB) (*source, *nacostest.Server, string) {
 func nacosSource(t testing.TB, server *nacostest.Server, namespace string) *source {
 	t.Helper()
 	c, err := nacos.Connect(context.Background(), nacos.Config{
-		Addresses: []string{server.Addr}, Namespace: namespace, Username: server.User, Password: server.Password, Logger: testLog(t),
+		Addresses: []string{server.Addr}, Namespace: namespace, Username: server.User, Password: nacos.NewSecret(server.Password), Logger: testLog(t),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +53,7 @@ func nacosSource(t testing.TB, server *nacostest.Server, namespace string) *sour
 	return &source{Source: c, configure: func(c *config.Config) {
 		c.Source = config.SourceNacos
 		c.Nacos.Addresses, c.Nacos.Namespace, c.Nacos.AccessNamespace = []string{server.Addr}, namespace, namespace
-		c.Nacos.Username, c.Nacos.Password = server.User, config.Secret(server.Password)
+		c.Nacos.Username, c.Nacos.Password = server.User, nacos.NewSecret(server.Password)
 	}}
 }
 

@@ -27,7 +27,7 @@ func TestA04_MembersOfAClusterDie(t *testing.T) {
 	anyOf := func(c *config.Config) { c.Nacos.Addresses = addresses }
 	s := nacosSource(t, servers[0], namespace)
 	// What the test writes must survive the death of a member, too.
-	writer, err := nacos.Connect(t.Context(), nacos.Config{Addresses: addresses, Namespace: namespace, Username: servers[0].User, Password: servers[0].Password, Logger: testLog(t)})
+	writer, err := nacos.Connect(t.Context(), nacos.Config{Addresses: addresses, Namespace: namespace, Username: servers[0].User, Password: nacos.NewSecret(servers[0].Password), Logger: testLog(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/faultproxy"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
 // tapped has the proxy reach Nacos over a wire that a test reads along and can tamper with.
@@ -177,7 +178,7 @@ func TestA04_RejectedLoginIsRetried(t *testing.T) {
 		server.MustAdmin(t, http.MethodPost, "/nacos/v3/auth/user", nil, form("password", password))
 		server.MustAdmin(t, http.MethodPost, "/nacos/v3/auth/role", nil, form("role", "role"+name))
 	}
-	p := start(t, s, func(c *config.Config) { c.Nacos.Username, c.Nacos.Password = name, password })
+	p := start(t, s, func(c *config.Config) { c.Nacos.Username, c.Nacos.Password = name, nacos.NewSecret(password) })
 	refused := func() bool {
 		return slices.ContainsFunc(p.status().Source.Problems, func(s string) bool { return strings.Contains(s, "check nacos.username and nacos.password") })
 	}

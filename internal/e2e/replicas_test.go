@@ -72,8 +72,8 @@ func startReplica(t testing.TB, s *source, more ...string) *replica {
 	args = append(args, more...)
 	r := &replica{Cmd: exec.Command(program, args...), Admin: "http://" + admin, log: &logBuffer{t: t}, ended: make(chan struct{})}
 	r.Env = append(os.Environ(), "NMP_SESSION_SECRETS="+sharedSecret)
-	if c.Nacos.Password != "" {
-		r.Env = append(r.Env, "NMP_NACOS_PASSWORD="+string(c.Nacos.Password))
+	if !c.Nacos.Password.Empty() {
+		r.Env = append(r.Env, "NMP_NACOS_PASSWORD="+c.Nacos.Password.Reveal())
 	}
 	stderr, err := r.StderrPipe()
 	if err != nil {

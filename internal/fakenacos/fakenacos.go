@@ -85,7 +85,7 @@ func New(t testing.TB) *Server {
 
 // Config returns what a client has to be told.
 func (s *Server) Config(namespace string) nacos.Config {
-	return nacos.Config{Addresses: []string{HTTP}, Namespace: namespace, Username: "u", Password: "p", Dial: s.Net.Dial}
+	return nacos.Config{Addresses: []string{HTTP}, Namespace: namespace, Username: "u", Password: nacos.NewSecret("p"), Dial: s.Net.Dial}
 }
 
 // start opens both ports, HTTP after a while.

@@ -11,9 +11,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
-	"golang.org/x/tools/txtar"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/secret"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -271,7 +273,7 @@ func TestRenamedArgumentsKeepTheirMeaning(t *testing.T) {
 type secrets struct{}
 
 func (secrets) Lookup(_, ref string) (convert.Secret, error) {
-	return convert.Secret{Value: "secret-" + ref[strings.LastIndex(ref, "/")+1:]}, nil
+	return convert.Secret{Value: secret.New("secret-" + ref[strings.LastIndex(ref, "/")+1:])}, nil
 }
 
 func TestWhatNothingComesOf(t *testing.T) {

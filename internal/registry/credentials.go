@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/secret"
 )
 
 var validHost = regexp.MustCompile(`^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?(:[0-9]{1,5})?$|^\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?$`)
@@ -23,7 +25,7 @@ func ParseCredentials(dataID string, content []byte) (*Credentials, []Rejection)
 	if o == nil {
 		return nil, r.sorted()
 	}
-	c := &Credentials{Name: name, Services: readNames(o, "services", "service"), Values: map[string]string{}}
+	c := &Credentials{Name: name, Services: readNames(o, "services", "service"), Values: map[string]secret.Text{}}
 	o.each("hosts", func(path string, n *yaml.Node) {
 		h, ok := r.str(n, path)
 		if validNaming.MatchString(h) {
@@ -55,7 +57,7 @@ func ParseCredentials(dataID string, content []byte) (*Credentials, []Rejection)
 			if s == "" {
 				r.warn(f.value, path, "the value is empty")
 			}
-			c.Values[f.name] = s
+			c.Values[f.name] = secret.New(s)
 		}
 	})
 	if r.refused {

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"slices"
 	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/secret"
 )
 
 // Groups of documents, as they are named in Nacos.
@@ -302,6 +304,6 @@ type Credentials struct {
 	Name     string
 	Services []string
 	Hosts    []string
-	Path     bool              // they may stand in the path of a URL
-	Values   map[string]string // never logged, printed or forwarded elsewhere
+	Path     bool                   // they may stand in the path of a URL
+	Values   map[string]secret.Text // never logged, printed or forwarded elsewhere
 }
