@@ -227,6 +227,11 @@ func (c *Client) connectionChanged(up bool, address string, err error) {
 		if err != nil {
 			c.problem("connection", fmt.Sprintf("cannot reach Nacos at %s: %v; trying again",
 				strings.Join(c.cfg.Addresses, ", "), err))
+			c.background(func() {
+				if wrong := c.http.consoles(c.ctx); wrong != "" {
+					c.problem("address", wrong)
+				}
+			})
 		}
 		return
 	}

@@ -29,7 +29,15 @@ type httpAPI struct {
 	scheme  string
 	servers []server
 	current atomic.Uint32
+	kinds   []atomic.Int32 // of servers, as far as somebody asked
 }
+
+// Kinds of servers.
+const (
+	unasked int32 = iota
+	noConsole
+	isConsole
+)
 
 func newHTTPAPI(servers []server, tlsConfig *tls.Config, dial dialFunc) *httpAPI {
 	if dial == nil {
@@ -54,6 +62,7 @@ func newHTTPAPI(servers []server, tlsConfig *tls.Config, dial dialFunc) *httpAPI
 		}},
 		scheme:  scheme,
 		servers: servers,
+		kinds:   make([]atomic.Int32, len(servers)),
 	}
 }
 
@@ -107,6 +116,9 @@ func (a *httpAPI) do(ctx context.Context, r request) ([]byte, error) {
 		var status *statusError
 		if err == nil || errors.As(err, &status) {
 			a.current.Store(uint32(n))
+			if err != nil && a.console(ctx, n) {
+				err = fmt.Errorf("%w: %s", ErrUnavailable, a.consoleAt(n))
+			}
 			return body, err
 		}
 		failures = append(failures, err)
@@ -116,6 +128,44 @@ func (a *httpAPI) do(ctx context.Context, r request) ([]byte, error) {
 		}
 	}
 	return nil, fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(failures...))
+}
+
+// consoleTime bounds asking a server whether it is a console.
+const consoleTime = 2 * time.Second
+
+// console reports whether server n is a console of Nacos 3, which has a port of its own: 8080, where the server has 8848. It
+// answers there to what it does not know as the server answers to a wrong password. Each server is asked once.
+func (a *httpAPI) console(ctx context.Context, n int) bool {
+	if kind := a.kinds[n].Load(); kind != unasked {
+		return kind == isConsole
+	}
+	body, err := a.once(ctx, a.servers[n], request{method: http.MethodGet, path: "/v3/console/health/readiness", timeout: consoleTime})
+	var status *statusError
+	if err != nil && !errors.As(err, &status) {
+		return false
+	}
+	var ready struct{ Data string }
+	kind := noConsole
+	if err == nil && json.Unmarshal(body, &ready) == nil && ready.Data == "ok" {
+		kind = isConsole
+	}
+	a.kinds[n].Store(kind)
+	return kind == isConsole
+}
+
+// consoleAt says what is wrong with the address of a console.
+func (a *httpAPI) consoleAt(n int) string {
+	return a.servers[n].http() + " is the port of Nacos's console: nacos.addresses wants the server's, which is 8848 unless it was changed"
+}
+
+// consoles says what is wrong with addresses that are consoles'; "" if none is known to be one.
+func (a *httpAPI) consoles(ctx context.Context) string {
+	for n := range a.servers {
+		if a.console(ctx, n) {
+			return a.consoleAt(n)
+		}
+	}
+	return ""
 }
 
 func (a *httpAPI) once(ctx context.Context, s server, r request) ([]byte, error) {

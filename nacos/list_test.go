@@ -5,7 +5,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -146,5 +148,53 @@ func TestNamesAndContentThatNacosDoesNotTake(t *testing.T) {
 				t.Errorf("publish: %v, want ErrInvalid", err)
 			}
 		})
+	}
+}
+
+// TestConsoleAsAddress: the console of Nacos 3 answers a login with 500, as the server does to a wrong password, and other
+// requests with 403; what is wrong is its port. Seen to fail without httpAPI.console: "wrong user or password (HTTP 500)".
+func TestConsoleAsAddress(t *testing.T) {
+	console := func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/v3/console/health/readiness":
+			_, _ = w.Write([]byte(`{"code":0,"message":"success","data":"ok"}`))
+		case strings.HasSuffix(r.URL.Path, "/login"), strings.HasSuffix(r.URL.Path, "/users/login"):
+			http.Error(w, "caused: No static resource nacos/v3/auth/user/login.;", http.StatusInternalServerError)
+		default:
+			http.Error(w, "Forbidden", http.StatusForbidden)
+		}
+	}
+	for name, cfg := range map[string]nacos.Config{"with a user": {Username: "nacos", Password: "right"}, "without": {}} {
+		c := fakeHTTP(t, cfg, console)
+		_, err := c.List(t.Context(), "g")
+		if !errors.Is(err, nacos.ErrUnavailable) || errors.Is(err, nacos.ErrForbidden) || !strings.Contains(err.Error(), "is the port of Nacos's console") {
+			t.Errorf("%s: %v", name, err)
+		}
+		eventually(t, 10*time.Second, name+": the status says so", func() bool {
+			return strings.Contains(strings.Join(c.Status().Problems, "; "), "is the port of Nacos's console")
+		})
+	}
+	// A server that refuses is none, whatever it answers to the question.
+	for _, status := range []int{http.StatusNotFound, http.StatusOK} {
+		var asked atomic.Int32
+		c := fakeHTTP(t, nacos.Config{}, func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/v3/console/") {
+				asked.Add(1)
+				w.WriteHeader(status)
+				return
+			}
+			http.Error(w, "Forbidden", http.StatusForbidden)
+		})
+		for range 3 {
+			if _, err := c.List(t.Context(), "g"); !errors.Is(err, nacos.ErrForbidden) {
+				t.Errorf("a server: %v", err)
+			}
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		if n := asked.Load(); n < 1 || n > 2 { // by the list, and by the connection that is not made
+			t.Errorf("a server was asked %d times whether it is a console", n)
+		}
 	}
 }

@@ -87,8 +87,18 @@ func TestAnswersAreWhatTheSpecificationSays(t *testing.T) {
 		{"modern list tells who answers", "POST", "/mcp/store", asModern("tools/list"), list(modernMeta), 200, 0, "", me},
 		{"modern prompts tell who answers", "POST", "/mcp/store", asModern("prompts/list"), modernBody("prompts/list", ""), 200, 0, "", me},
 		{"modern call tells who answers", "POST", "/mcp/store", asModern("tools/call", "Mcp-Name", "list_items"), modernBody("tools/call", `"name":"list_items"`), 200, 0, "", me},
-		{"elsewhere", "POST", "/", in(""), list(""), 404, -32600, "", ""},
-		{"OAuth", "GET", "/.well-known/oauth-protected-resource/mcp/store", in(""), "", 404, -32600, "", ""},
+		{"elsewhere", "POST", "/", in(""), list(""), 404, -32600, "", "/mcp/{service}"},
+		{"a trailing slash", "POST", "/mcp/store/", in("2025-11-25"), list(""), 200, 0, "", `"get_item"`},
+		{"two of them", "POST", "/mcp/store//", in("2025-11-25"), list(""), 403, -32600, "", ""},
+		{"HTTP+SSE with one", "POST", "/sse/store/", in(""), list(""), 405, -32600, "GET", "/mcp/store"},
+		{"a message with one", "POST", "/sse/store/message/", in(""), list(""), 404, -32600, "", ""},
+		{"no name", "POST", "/mcp/", in(""), list(""), 404, -32600, "", ""},
+		{"OAuth", "GET", "/.well-known/oauth-protected-resource/mcp/store", in(""), "", 404, -32600, "", "API keys, there is no OAuth; have the client send the header Authorization: Bearer KEY or X-Api-Key: KEY"},
+		{"OAuth of an authorization server", "GET", "/.well-known/oauth-authorization-server", in(""), "", 404, -32600, "", "no OAuth"},
+		{"OpenID", "GET", "/mcp/store/.well-known/openid-configuration", in(""), "", 404, -32600, "", "no OAuth"},
+		{"registering a client", "POST", "/register", in(""), `{"redirect_uris":[]}`, 404, -32600, "", "no OAuth"},
+		{"a foreign host", "POST", "/mcp/store", in("", "Host", "elsewhere.example"), list(""), 403, -32600, "", "http.allowedHosts"},
+		{"a foreign origin", "POST", "/mcp/store", in("", "Origin", "http://elsewhere.example"), list(""), 403, -32600, "", "http.allowedOrigins"},
 	} {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		req, err := http.NewRequestWithContext(ctx, k.method, p.URL+k.path, strings.NewReader(k.body))
@@ -96,6 +106,9 @@ func TestAnswersAreWhatTheSpecificationSays(t *testing.T) {
 			t.Fatal(err)
 		}
 		req.Header = k.header.Clone()
+		if host := req.Header.Get("Host"); host != "" {
+			req.Host = host
+		}
 		req.Header.Set("Authorization", "Bearer "+aliceKey)
 		req.Header.Set("Content-Type", "application/json")
 		req.Header.Set("Accept", "application/json, text/event-stream")

@@ -79,8 +79,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// would wait for it for ever.
 		_ = http.NewResponseController(w).SetReadDeadline(start.Add(g.options.BodyTime))
 	}
-	if !g.hostAllowed(r) || !g.originAllowed(r) {
-		refuse(w, nil, nil, wire.ForeignOrigin.Error(false, ""))
+	if foreign, setting := g.foreign(r); foreign != "" {
+		refuse(w, nil, nil, wire.ForeignOrigin.Error(false, "Forbidden: this "+foreign+" is not allowed; whoever runs the proxy can add it to "+setting))
 		g.auditRefusal(r, "foreign host or origin", http.StatusForbidden)
 		return
 	}
@@ -88,6 +88,11 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	path := r.URL.Path
+	if asksOAuth(path) {
+		refuse(w, nil, nil, wire.NotFound.Error(false, g.noOAuth()))
+		return
+	}
+	path = strings.TrimSuffix(path, "/") // many join URLs so; no service's name ends with it
 	if target, ok := strings.CutPrefix(path, "/mcp/"); ok {
 		name, version, _ := strings.Cut(target, "@")
 		g.serve(w, r, start, name, version)
@@ -98,6 +103,34 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	refuse(w, nil, nil, wire.NotFound.Error(false, "Not found: services are at /mcp/{service}"))
+}
+
+// asksOAuth reports whether a path is one of those by which clients look for an authorization server (RFC 8414, RFC 9728,
+// OpenID Connect Discovery), or where they take one to be for want of better knowledge.
+func asksOAuth(path string) bool {
+	switch path {
+	case "/register", "/authorize", "/token":
+		return true
+	}
+	return strings.Contains(path, "/.well-known/oauth-") || strings.Contains(path, "/.well-known/openid-configuration")
+}
+
+// noOAuth says where the key goes.
+func (g *Gateway) noOAuth() string {
+	var places []string
+	for _, s := range g.options.Sources {
+		switch {
+		case s.Bearer:
+			places = append(places, "Authorization: Bearer KEY")
+		case s.Header != "":
+			places = append(places, s.Header+": KEY")
+		}
+	}
+	text := "Not found: this proxy takes API keys, there is no OAuth"
+	if len(places) == 0 {
+		return text
+	}
+	return text + "; have the client send the header " + strings.Join(places, " or ")
 }
 
 // serve takes one Streamable HTTP request through all steps, in the order that tells an outsider least:

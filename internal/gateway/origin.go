@@ -27,6 +27,17 @@ func (g *Gateway) hostAllowed(r *http.Request) bool {
 	return isLoopback(r.Host)
 }
 
+// foreign says what of a request is not allowed, its Host or its Origin, and which setting allows it; "" where both are.
+func (g *Gateway) foreign(r *http.Request) (what, setting string) {
+	switch {
+	case !g.hostAllowed(r):
+		return "Host", "http.allowedHosts"
+	case !g.originAllowed(r):
+		return "Origin", "http.allowedOrigins"
+	}
+	return "", ""
+}
+
 // isUsualLoopback knows the spellings that nearly everybody uses, without the garbage that reading others makes.
 func isUsualLoopback(hostport string) bool {
 	host, port, _ := strings.Cut(hostport, ":")
