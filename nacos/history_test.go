@@ -52,7 +52,7 @@ func TestHistoryOnNacos(t *testing.T) {
 	put(newer, "one: 1\n")
 	put(older, "two: 2\n")
 	put(older, "three: 3\n")
-	reader := connect(t, s, inNamespace(namespace), func(c *nacos.Config) { c.Username, c.Password = user, password })
+	reader := connect(t, s, inNamespace(namespace), func(c *nacos.Config) { c.Username, c.Password = user, nacos.NewSecret(password) })
 	eventually(t, 40*time.Second, "the right to read holds", func() bool {
 		_, err := reader.Created(t.Context(), older)
 		return err == nil
