@@ -164,7 +164,7 @@ func TestConsoleAsAddress(t *testing.T) {
 			http.Error(w, "Forbidden", http.StatusForbidden)
 		}
 	}
-	for name, cfg := range map[string]nacos.Config{"with a user": {Username: "nacos", Password: "right"}, "without": {}} {
+	for name, cfg := range map[string]nacos.Config{"with a user": {Username: "nacos", Password: nacos.NewSecret("right")}, "without": {}} {
 		c := fakeHTTP(t, cfg, console)
 		_, err := c.List(t.Context(), "g")
 		if !errors.Is(err, nacos.ErrUnavailable) || errors.Is(err, nacos.ErrForbidden) || !strings.Contains(err.Error(), "is the port of Nacos's console") {
