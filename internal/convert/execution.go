@@ -2,6 +2,7 @@ package convert
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -59,10 +60,24 @@ func (x *execution) reveal(ref string, path []string) (v template.Value, inPath 
 	if v.Kind() == template.KindArray || v.Kind() == template.KindObject {
 		x.see(v)
 	}
-	if text := v.Text(); text != "" {
-		x.seen = append(x.seen, text)
+	x.note(v.Text())
+	if len(x.seen) > maxSeen {
+		return template.Value{}, false, &secretError{ref, errManySecrets}
 	}
 	return v, secret.Path, nil
+}
+
+// maxSeen is how many different credentials one call may use: what comes back is searched for each of them, in each of
+// its spellings.
+const maxSeen = 256
+
+var errManySecrets = fmt.Errorf("a call uses more than %d different credentials", maxSeen)
+
+// note notes a credential that was used, once: a template may print one as often as it likes.
+func (x *execution) note(text string) {
+	if text != "" && len(x.seen) <= maxSeen && !slices.Contains(x.seen, text) {
+		x.seen = append(x.seen, text)
+	}
 }
 
 // see notes the texts in a part of a credential document.
@@ -72,7 +87,7 @@ func (x *execution) see(v template.Value) {
 		case template.KindArray, template.KindObject:
 			x.see(part)
 		case template.KindString, template.KindNumber:
-			x.seen = append(x.seen, part.Text())
+			x.note(part.Text())
 		}
 	}
 	v.Members(func(_ string, part template.Value) bool { visit(part); return true })

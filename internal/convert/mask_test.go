@@ -231,3 +231,36 @@ tools:
 		}
 	}
 }
+
+// A credential that a template prints over and over is searched for once, and so many lookups end the template: printed
+// two million times it took gigabytes to search for. Seen red with reveal appending what it finds, and without lookUpSteps.
+func TestA33_CredentialsOfACallAreBounded(t *testing.T) {
+	many := map[string]string{}
+	for i := range 300 {
+		many[strings.Repeat("k", i+1)] = strings.Repeat("secret-", 2) + strings.Repeat("v", i)
+	}
+	doc, _ := json.Marshal(many)
+	s, found := Compile(parse(t, `
+server: {name: x}
+upstream: {url: https://petstore.example.com}
+tools:
+  - {name: often, requestTemplate: {url: /x, method: POST, body: "{{range 3000}}${credential:petstore/echo}{{end}}"}}
+  - {name: endless, requestTemplate: {url: /x, method: POST, body: "{{range 100000}}${credential:petstore/echo}{{end}}"}}
+  - {name: many, requestTemplate: {url: /x, method: POST, body: "${nacos.many.json/proxy-credentials}"}}
+`), Options{Secrets: vault{"credential:petstore/echo": {Value: secret.New(echoedSecret)}, "nacos.many.json/proxy-credentials": {Value: secret.New(string(doc))}}})
+	for _, r := range found {
+		t.Fatal(r)
+	}
+	w := new(Work)
+	if r, finished, err := s.Tools["often"].RequestIn(w, http.Header{}, Call{Arguments: []byte("{}")}); r == nil || err != nil {
+		t.Fatalf("%s, %v", finished, err)
+	}
+	if n := len(w.execution.seen); n != 1 {
+		t.Errorf("one credential counts as %d", n)
+	}
+	for _, name := range []string{"endless", "many"} {
+		if r, finished, _ := s.Tools[name].RequestIn(new(Work), http.Header{}, Call{Arguments: []byte("{}")}); r != nil || bytes.Contains(finished, []byte("secret-")) {
+			t.Errorf("%s: %s", name, finished)
+		}
+	}
+}

@@ -104,9 +104,15 @@ func (e *exec) reveal(pos parse.Pos, v Value) (out Value, inPath bool, err error
 	return out.Tainted(), inPath, nil
 }
 
+// lookUpSteps is what looking a credential up counts for: its document may have to be read.
+const lookUpSteps = 500
+
 func (e *exec) lookUp(pos parse.Pos, ref string, path []string) (Value, bool, error) {
 	if e.env.Secret == nil {
 		return Value{}, false, e.fail(pos, fmt.Errorf("look up ${%s}: references are not resolved here", ref))
+	}
+	if err := e.charge(lookUpSteps); err != nil {
+		return Value{}, false, e.fail(pos, err)
 	}
 	v, inPath, err := e.env.Secret(ref, path)
 	if err != nil {
