@@ -104,7 +104,7 @@ func (r *reader) parse(content []byte) *yaml.Node {
 	if root == nil {
 		return nil
 	}
-	sizes := sizer{known: map[*yaml.Node]int{}}
+	sizes := sizer{known: map[*yaml.Node]measure{}}
 	if _, err := sizes.of(root, 0); err != nil {
 		r.reject(err.node, "", "%s", err.message)
 		return nil
@@ -211,42 +211,58 @@ func position(content []byte, offset int) (line, column int) {
 
 // sizer measures a tree with its aliases expanded, without expanding them.
 type sizer struct {
-	known map[*yaml.Node]int // -1 while being measured
+	known map[*yaml.Node]measure
 }
+
+// measure is what a value takes: how many values it holds, itself included, and how many levels lie below it.
+type measure struct{ size, height int }
+
+// underway is the size of a value that is being measured.
+const underway = -1
 
 type sizeError struct {
 	node    *yaml.Node
 	message string
 }
 
-func (s *sizer) of(n *yaml.Node, depth int) (int, *sizeError) {
+func tooDeep(n *yaml.Node) *sizeError {
+	return &sizeError{n, fmt.Sprintf("values are nested deeper than %d levels", maxDepth)}
+}
+
+func (s *sizer) of(n *yaml.Node, depth int) (measure, *sizeError) {
 	if depth > maxDepth {
-		return 0, &sizeError{n, fmt.Sprintf("values are nested deeper than %d levels", maxDepth)}
+		return measure{}, tooDeep(n)
 	}
 	if n.Kind == yaml.AliasNode {
-		return s.of(n.Alias, depth+1)
+		m, err := s.of(n.Alias, depth+1)
+		m.height++
+		return m, err
 	}
-	if size, ok := s.known[n]; ok {
-		if size < 0 {
-			return 0, &sizeError{n, "anchor contains itself"}
+	if m, ok := s.known[n]; ok {
+		switch {
+		case m.size == underway:
+			return measure{}, &sizeError{n, "anchor contains itself"}
+		case depth+m.height > maxDepth: // it was measured where it lay less deep
+			return measure{}, tooDeep(n)
 		}
-		return size, nil
+		return m, nil
 	}
 	if len(n.Content) > 0 {
-		s.known[n] = -1
+		s.known[n] = measure{size: underway}
 	}
-	size := 1
+	m := measure{size: 1}
 	for _, child := range n.Content {
-		childSize, err := s.of(child, depth+1)
+		below, err := s.of(child, depth+1)
 		if err != nil {
-			return 0, err
+			return measure{}, err
 		}
-		if size += childSize; size > maxNodes {
-			return 0, &sizeError{n, fmt.Sprintf("document holds more than %d values, aliases expanded", maxNodes)}
+		m.height = max(m.height, below.height+1)
+		if m.size += below.size; m.size > maxNodes {
+			return measure{}, &sizeError{n, fmt.Sprintf("document holds more than %d values, aliases expanded", maxNodes)}
 		}
 	}
 	if len(n.Content) > 0 {
-		s.known[n] = size
+		s.known[n] = m
 	}
-	return size, nil
+	return m, nil
 }

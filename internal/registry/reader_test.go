@@ -265,3 +265,24 @@ func parseAll(dataID string, content []byte) {
 	ParseGrants(dataID, content)
 	ParseCredentials(dataID, content)
 }
+
+// Aliases within aliases nest as deeply as values within values: 12 kB came to 5,500 levels, whose paths took seconds to
+// write. Seen red with the height of what is measured already left out.
+func TestDepthIsBoundedThroughAliases(t *testing.T) {
+	document := func(levels int) []byte {
+		var b strings.Builder
+		b.WriteString("server:\n  name: x\n  config:\n    x0: &x0 [1]\n")
+		for i := 1; i < 5; i++ {
+			fmt.Fprintf(&b, "    x%d: &x%d %s*x%d %s\n", i, i, strings.Repeat("[", levels), i-1, strings.Repeat("]", levels))
+		}
+		b.WriteString("tools: [{name: t, description: d, requestTemplate: {url: https://a.example/x, method: GET}}]\n")
+		return []byte(b.String())
+	}
+	if def, found := ParseService("x.yaml", document(5)); def == nil {
+		t.Error(found)
+	}
+	def, found := ParseService("x.yaml", document(80))
+	if def != nil || len(found) == 0 || !strings.Contains(found[0].Message, "nested deeper than") {
+		t.Errorf("%v, %v", def != nil, found)
+	}
+}
