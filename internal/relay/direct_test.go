@@ -472,3 +472,45 @@ func TestRefusalsHaveTheIDOfTheirRequest(t *testing.T) {
 		t.Errorf("broken off: %d %s", resp.StatusCode, got)
 	}
 }
+
+// A backend's page is none on the proxy's origin, and whether a closed service's answers may be kept is not for it to say.
+//
+// Seen to fail with the backend's Content-Type and Cache-Control handed on.
+func TestBackendsServeNoPagesOnOurOrigin(t *testing.T) {
+	for _, c := range []struct{ sent, want, sniff string }{
+		{"text/html; charset=utf-8", "text/plain", "nosniff"},
+		{"TEXT/HTML", "text/plain", "nosniff"},
+		{"application/xhtml+xml", "text/plain", "nosniff"},
+		{"image/svg+xml", "text/plain", "nosniff"},
+		{"text/javascript", "text/plain", "nosniff"},
+		{"", "text/plain", "nosniff"}, // else it would be guessed from the bytes
+		{"text/html, application/json", "text/plain", "nosniff"},
+		{"application/json", "application/json", ""},
+		{"application/json; charset=utf-8", "application/json; charset=utf-8", ""},
+		{"application/problem+json", "application/problem+json", ""},
+	} {
+		const page = "<script>alert(1)</script>"
+		s := backend(t, func(w http.ResponseWriter, _ *http.Request) {
+			if w.Header()["Content-Type"] = nil; c.sent != "" {
+				w.Header().Set("Content-Type", c.sent)
+			}
+			w.Header().Set("Cache-Control", "public, max-age=3600")
+			w.WriteHeader(418)
+			io.WriteString(w, page)
+		})
+		for private, cached := range map[bool]string{false: "public, max-age=3600", true: "no-store"} {
+			f := newFront(t, s.URL, registry.Streamable, Options{}, func(x *Exchange) { x.Private = private })
+			for _, method := range []string{"POST", "GET"} {
+				body := ""
+				if method == "POST" {
+					body = callBody
+				}
+				resp, got := do(t, method, f.URL, body, nil)
+				h := resp.Header
+				if resp.StatusCode != 418 || got != page || h.Get("Content-Type") != c.want || h.Get("X-Content-Type-Options") != c.sniff || h.Get("Cache-Control") != cached {
+					t.Errorf("%s of %q, private %v: %d %q %v", method, c.sent, private, resp.StatusCode, got, h)
+				}
+			}
+		}
+	}
+}

@@ -56,6 +56,9 @@ func requestHeader(out http.Header, req *http.Request, x *Exchange) {
 var (
 	jsonType   = []string{"application/json"}
 	notEncoded = []string{"identity"}
+	plainText  = []string{"text/plain"}
+	notSniffed = []string{"nosniff"}
+	notStored  = []string{"no-store"}
 )
 
 // unrouted leaves out the headers by which a backend may choose a tool where the body chooses none. Where it does, the two
@@ -103,6 +106,13 @@ func copyAnswerHeader(out http.Header, resp *upstream.Response, x *Exchange) {
 			out[name] = v
 		}
 	}
+	if _, ok := out["Cache-Control"]; ok && x.Private {
+		out["Cache-Control"] = notStored // whether what a key was needed for may be kept is not the backend's to say
+	}
+	if !isMessageType(mediaType(resp.Header)) && resp.ContentLength != 0 {
+		// All services share the proxy's origin: a backend's page, or what a browser would take for one, is no page here.
+		out["Content-Type"], out["X-Content-Type-Options"] = plainText, notSniffed
+	}
 	// A challenge sends clients to the backend's authorization server; that is of use only to one whose token gets there.
 	for _, name := range x.ForwardHeaders {
 		if name == "Authorization" {
@@ -111,6 +121,11 @@ func copyAnswerHeader(out http.Header, resp *upstream.Response, x *Exchange) {
 			}
 		}
 	}
+}
+
+// isMessageType reports whether messages of MCP come in answers of this type.
+func isMessageType(media string) bool {
+	return media == "application/json" || media == "text/event-stream" || strings.HasSuffix(media, "+json")
 }
 
 // mediaType is the type of an answer's content without parameters, in lower case.
