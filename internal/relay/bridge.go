@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -144,6 +145,10 @@ func (b *bridge) read() {
 	for {
 		ev, err := b.events.Next()
 		if err != nil {
+			if err == io.EOF && b.events.Cut() {
+				b.end(wire.ErrCutEvent)
+				return
+			}
 			b.end(errEnded)
 			return
 		}
@@ -311,7 +316,7 @@ func (b *bridge) end(why error) {
 		b.timer.Stop()
 	}
 	b.cancel(why)
-	if why == errEnded || why == errClosed {
+	if why == errEnded || why == wire.ErrCutEvent || why == errClosed {
 		go b.owner.remove(b)
 	}
 }

@@ -42,11 +42,17 @@ func (r *Relay) events(w http.ResponseWriter, req *http.Request, x *Exchange, re
 		o.Err, o.Reason = err, reasonBackend
 	}
 	// A call whose stream broke off would be waited for: unless the client can resume, it is told.
-	if id := x.id(); o.Reason != "" && o.Reason != reasonGone && id != nil && !f.ids && f.between() {
-		s.write(wire.AppendEvent(nil, "", "message", x.broken(id, err, s.cut())), true)
+	cut := err == wire.ErrCutEvent
+	if id := x.id(); o.Reason != "" && o.Reason != reasonGone && id != nil && !f.ids && (f.between() || cut) {
+		var out []byte
+		if !f.between() {
+			// The event is ended for the backend: a message that is whole counts after all, and any other is no JSON.
+			out = append(out, "\n\n"...)
+		}
+		s.write(wire.AppendEvent(out, "", "message", x.broken(id, err, s.cut())), true)
 	}
 	o.Bytes = s.sent()
-	o.Abort = o.Reason == reasonBackend && !f.between() // nothing can be said within an event
+	o.Abort = o.Reason == reasonBackend && !f.between() && !cut // nothing can be said within an event
 	return o
 }
 
@@ -95,6 +101,9 @@ func passEvents(s *stream, resp *upstream.Response, f *framing) error {
 			}
 		}
 		if err == io.EOF {
+			if !encoded && f.cut() {
+				return wire.ErrCutEvent
+			}
 			return nil
 		}
 		if err != nil {
@@ -110,10 +119,13 @@ func (r *Relay) filterEvents(s *stream, resp *upstream.Response, rw wire.Rewrite
 	for {
 		ev, err := reader.Next()
 		if err != nil {
-			if err == io.EOF {
-				return nil
+			if err != io.EOF {
+				return err
 			}
-			return err
+			if reader.Cut() {
+				return wire.ErrCutEvent
+			}
+			return nil
 		}
 		f.ids = f.ids || len(ev.ID) > 0
 		if out, room, err = rw.AppendTo(out[:0], ev, room); err != nil {
