@@ -88,14 +88,14 @@ func (t *Template) Name() string { return t.name }
 // Literal gives the template's text when it has no actions, so that nothing needs to be executed.
 func (t *Template) Literal() (string, bool) {
 	b := t.main.body
-	if len(b) == 1 && b[0].op == stmtText {
+	if slices.ContainsFunc(b, func(s stmt) bool { return s.op != stmtText }) {
+		return "", false
+	}
+	if len(b) == 1 {
 		return b[0].text, true
 	}
 	var text strings.Builder
 	for i := range b { // what stands round a comment
-		if b[i].op != stmtText {
-			return "", false
-		}
 		text.WriteString(b[i].text)
 	}
 	return text.String(), true
