@@ -32,7 +32,7 @@ func past(t *testing.T, c *nacos.Client, key nacos.Key) (contents []string, comp
 
 // TestHistoryOnNacos: what the real Nacos remembers, and in which order documents were created, whatever was edited since. A
 // user who may read the document needs no other right. (Nacos's createTime says neither: in 3.1.0 it is the time of the last
-// write. Seen red with it in place of the id.)
+// write.)
 func TestHistoryOnNacos(t *testing.T) {
 	s := nacostest.Start(t)
 	namespace := s.Namespace(t)
