@@ -108,8 +108,6 @@ type Instance struct {
 	Healthy  bool
 	Enabled  bool
 	Metadata map[string]string
-	// Persistent: it stays until somebody removes it, where others go with the connection that registered them.
-	Persistent bool
 }
 
 // Status is how a source stands with its server.

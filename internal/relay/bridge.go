@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -145,10 +144,6 @@ func (b *bridge) read() {
 	for {
 		ev, err := b.events.Next()
 		if err != nil {
-			if err == io.EOF && b.events.Cut() {
-				b.end(wire.ErrCutEvent)
-				return
-			}
 			b.end(errEnded)
 			return
 		}
@@ -316,7 +311,7 @@ func (b *bridge) end(why error) {
 		b.timer.Stop()
 	}
 	b.cancel(why)
-	if why == errEnded || why == wire.ErrCutEvent || why == errClosed {
+	if why == errEnded || why == errClosed {
 		go b.owner.remove(b)
 	}
 }

@@ -42,17 +42,11 @@ func (r *Relay) events(w http.ResponseWriter, req *http.Request, x *Exchange, re
 		o.Err, o.Reason = err, reasonBackend
 	}
 	// A call whose stream broke off would be waited for: unless the client can resume, it is told.
-	cut := err == wire.ErrCutEvent
-	if id := x.id(); o.Reason != "" && o.Reason != reasonGone && id != nil && !f.ids && (f.between() || cut) {
-		var out []byte
-		if !f.between() {
-			// The event is ended for the backend: a message that is whole counts after all, and any other is no JSON.
-			out = append(out, "\n\n"...)
-		}
-		s.write(wire.AppendEvent(out, "", "message", x.broken(id, err, s.cut())), true)
+	if id := x.id(); o.Reason != "" && o.Reason != reasonGone && id != nil && !f.ids && f.between() {
+		s.write(wire.AppendEvent(nil, "", "message", x.broken(id, err, s.cut())), true)
 	}
 	o.Bytes = s.sent()
-	o.Abort = o.Reason == reasonBackend && !f.between() && !cut // nothing can be said within an event
+	o.Abort = o.Reason == reasonBackend && !f.between() // nothing can be said within an event
 	return o
 }
 
@@ -101,9 +95,6 @@ func passEvents(s *stream, resp *upstream.Response, f *framing) error {
 			}
 		}
 		if err == io.EOF {
-			if !encoded && f.cut() {
-				return wire.ErrCutEvent
-			}
 			return nil
 		}
 		if err != nil {
@@ -119,13 +110,10 @@ func (r *Relay) filterEvents(s *stream, resp *upstream.Response, rw wire.Rewrite
 	for {
 		ev, err := reader.Next()
 		if err != nil {
-			if err != io.EOF {
-				return err
+			if err == io.EOF {
+				return nil
 			}
-			if reader.Cut() {
-				return wire.ErrCutEvent
-			}
-			return nil
+			return err
 		}
 		f.ids = f.ids || len(ev.ID) > 0
 		if out, room, err = rw.AppendTo(out[:0], ev, room); err != nil {

@@ -6,7 +6,6 @@ import "bytes"
 type framing struct {
 	inLine bool // the current line has content
 	event  bool // the current event has lines
-	fields bool // some of which are no comments
 	cr     bool // the last byte was a CR: a LF belongs to it
 	ids    bool // an event had an id, so that the client can resume
 	head   byte // first byte of the current line
@@ -16,9 +15,6 @@ type framing struct {
 
 // between tells whether the stream stands between two events.
 func (f *framing) between() bool { return !f.inLine && !f.event }
-
-// cut tells whether a stream that ends here ends within an event.
-func (f *framing) cut() bool { return f.fields || f.inLine && f.head != ':' }
 
 func (f *framing) feed(p []byte) {
 	for len(p) > 0 {
@@ -66,7 +62,6 @@ func (f *framing) text(b []byte) {
 }
 
 func (f *framing) endLine() {
-	f.fields = f.inLine && (f.fields || f.head != ':')
 	f.event = f.inLine // an empty line ends the event
 	f.inLine, f.length = false, 0
 }

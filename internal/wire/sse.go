@@ -76,15 +76,6 @@ func (e *EventReader) Next() (Event, error) {
 	}
 }
 
-// ErrCutEvent says that an event stream ended within an event: its last lines have no empty line behind them, so that no reader
-// takes them for an event (HTML standard, 9.2.6).
-var ErrCutEvent = errors.New("the event stream ended within an event: no blank line follows its last one")
-
-// Cut reports, once Next returned io.EOF, whether the stream ended within an event, which was dropped.
-func (e *EventReader) Cut() bool {
-	return e.start < e.end && !e.parse(e.buf[e.text:e.end]).Comment
-}
-
 // begin gives back the memory of a large event.
 func (e *EventReader) begin() {
 	if cap(e.data) > eventRoomMax {
