@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -142,10 +141,20 @@ func Close() {
 	shared.server = nil
 }
 
-// script finds scripts/nacos/name from this file's place in the repository.
+// script returns the path of scripts/nacos/name in the repository that the tests run in. It is looked for upwards from the
+// working directory, a package's own while go test runs it: the paths of source files are not known to a binary built with
+// -trimpath.
 func script(name string) string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..", "scripts", "nacos", name)
+	dir, err := os.Getwd()
+	if err != nil {
+		return filepath.Join("scripts", "nacos", name)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil || dir == filepath.Dir(dir) {
+			return filepath.Join(dir, "scripts", "nacos", name)
+		}
+		dir = filepath.Dir(dir)
+	}
 }
 
 func attach(home string) (*Server, error) {
