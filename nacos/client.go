@@ -90,7 +90,7 @@ type Client struct {
 	loggedIn event
 	probes   probes
 
-	lastContact atomic.Int64 // unix nanoseconds
+	lastContact atomic.Pointer[time.Time] // nil: none yet
 	generation  generation
 	closing     sync.WaitGroup
 }
@@ -185,8 +185,8 @@ func (c *Client) Status() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.state
-	if n := c.lastContact.Load(); n != 0 {
-		s.LastContact = time.Unix(0, n)
+	if at := c.lastContact.Load(); at != nil {
+		s.LastContact = *at
 	}
 	s.PushProof = c.probes.proof()
 	s.Problems = slices.Sorted(maps.Values(c.problems))
@@ -279,8 +279,11 @@ func (c *Client) recovered(why string) {
 	}
 }
 
-// contact notes an answer of the server.
-func (c *Client) contact() { c.lastContact.Store(time.Now().UnixNano()) }
+// contact notes that the server answered.
+func (c *Client) contact() {
+	now := time.Now() // with its monotonic reading: access.maxStale is a span, and the clock may be set
+	c.lastContact.Store(&now)
+}
 
 // Close ends every Watch, subscription and registration and frees the connections. It may be called twice.
 func (c *Client) Close() error {

@@ -115,7 +115,7 @@ type Status struct {
 	Kind        string    // "nacos" or "dir"
 	Connected   bool      // requests are being answered
 	Since       time.Time // since when Connected is what it is
-	LastContact time.Time // last answered request
+	LastContact time.Time // last answered request; with a monotonic reading
 	PushProof   time.Time // when something that the server pushed last arrived; zero: it takes no probes of that
 	Server      string    // version of the server, where it says
 	Problems    []string  // what a person should mend, e.g. a missing permission and how to grant it

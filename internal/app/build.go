@@ -250,14 +250,24 @@ func (a *App) staleSince() (time.Time, bool) {
 	if status.Connected {
 		return time.Time{}, false
 	}
-	since := status.LastContact
-	if since.IsZero() && a.kept.open() {
-		since = a.kept.store().LastContact()
+	if !status.LastContact.IsZero() {
+		return status.LastContact, true
 	}
-	if since.IsZero() {
-		since = a.started
+	var stored time.Time
+	if a.kept.open() {
+		stored = a.kept.store().LastContact()
 	}
-	return since, true
+	return silentSince(a.started, stored), true
+}
+
+// silentSince returns since when a source that has not answered since the start has been silent, given when an earlier
+// process last heard of it: zero if none did. Its wall clock is that time, never later than the start, and its monotonic
+// reading goes with it, so that how long that lasts does not depend on a clock that is set later.
+func silentSince(started, stored time.Time) time.Time {
+	if stored.IsZero() || stored.After(started) {
+		return started
+	}
+	return started.Add(-started.Sub(stored))
 }
 
 func replicaID() string {
