@@ -40,8 +40,8 @@ func (a *App) build(ctx context.Context) error {
 		return err
 	}
 	a.openStore()
-	initial, known, retired := a.kept.load()
-	a.feeds.known = known
+	kept := a.kept.load()
+	a.feeds.known = kept.known
 	limits := a.config.Limits
 	tlsFiles := upstream.TLSFiles{Dir: a.config.Upstream.TLSDir}
 	if dir := tlsFiles.Dir; dir != "" && upstream.TLSFilesFor(dir).Elsewhere {
@@ -60,9 +60,9 @@ func (a *App) build(ctx context.Context) error {
 		ForwardHeaders:   a.config.Upstream.ForwardHeaders,
 		TLSFiles:         tlsFiles,
 		CredentialGroups: a.credentialGroups(), Env: a.config.Credentials.Env, Files: a.config.Credentials.Files,
-		Retired: retired, Unsure: a.kept.open() && a.kept.store().Unsure(),
+		Retired: kept.retired, Holders: kept.holders, Past: a.feeds.past(), Unsure: a.kept.open() && a.kept.store().Unsure(),
 		OnKeep: a.keep, OnWants: a.feeds.want, OnSwap: a.swapped, Log: a.log,
-	}, initial)
+	}, kept.documents)
 	if err != nil {
 		return err
 	}
@@ -120,6 +120,12 @@ func (a *App) gauges() {
 		return time.Since(proof).Seconds()
 	})
 	gauge("nmp_index_serial", "Number of the configuration in force; grows with each change.", func() float64 { return float64(a.catalog.Index().Serial()) })
+	gauge("nmp_grants_rejected", "Grants documents whose newest version is rejected: their switch counts as on, and what they were to revoke is not.", func() float64 {
+		return float64(a.catalog.Index().RejectedGrants())
+	})
+	gauge("nmp_names_undecided", "Names that several entries of the registry carry, of which nobody knows which had it first.", func() float64 {
+		return float64(len(a.catalog.Index().Guessed()))
+	})
 	gauge("nmp_store_failing", "1 while the last-known-good store cannot be written.", func() float64 {
 		return asFloat(a.kept.open() && a.kept.store().Status().Failing != "")
 	})

@@ -9,7 +9,9 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
@@ -63,6 +65,34 @@ func openFeeds(ctx context.Context, cfg config.Config, log *slog.Logger) (*feeds
 
 func accessGroup(group string) bool {
 	return group == registry.GroupConsumers || group == registry.GroupGrants
+}
+
+// past is what the sources remember, nil if they are none that do.
+func (f *feeds) past() catalog.Past {
+	main, ok := f.main.(nacos.Historian)
+	access, also := f.access.(nacos.Historian)
+	if !ok || !also {
+		return nil
+	}
+	return pasts{main, access}
+}
+
+// pasts asks the source that a document is of.
+type pasts struct{ main, access nacos.Historian }
+
+func (p pasts) of(key nacos.Key) nacos.Historian {
+	if accessGroup(key.Group) {
+		return p.access
+	}
+	return p.main
+}
+
+func (p pasts) History(ctx context.Context, key nacos.Key, each func(nacos.Past) bool) (time.Time, error) {
+	return p.of(key).History(ctx, key, each)
+}
+
+func (p pasts) Created(ctx context.Context, key nacos.Key) (uint64, error) {
+	return p.of(key).Created(ctx, key)
 }
 
 // unread gives how many documents are to be followed of which nothing is known yet.

@@ -42,6 +42,10 @@ type Options struct {
 	Env, Files []string
 	// OnKeep hands over what is to be kept for the next start, all of it at once or nothing. It must not block.
 	OnKeep func(Keep)
+	// Past is what the source remembers; nil: nothing. Ask for it only once the source is there.
+	Past Past
+	// Holders are the entries of the registry that have names which several carry, by name, as they were kept.
+	Holders map[string]string
 	// Unsure says that documents may have been kept of which not even the name is known. Until the source has been read, no
 	// service counts as one without a grants document.
 	Unsure bool
@@ -118,9 +122,10 @@ type Keep struct {
 	All      bool // nothing else is to be known
 	Changed  []*Document
 	Deleted  []nacos.Key
-	Whole    []Whole    // instead of what was kept under their keys
-	NotWhole []WholeKey // of which what was kept is to be forgotten
-	Retired  []Retired  // instead of what was kept under the same First
+	Whole    []Whole           // instead of what was kept under their keys
+	Holders  map[string]string // by name; "": what was kept is to be forgotten
+	NotWhole []WholeKey        // of which what was kept is to be forgotten
+	Retired  []Retired         // instead of what was kept under the same First
 }
 
 // Retired are the digests, with the same first byte, of keys that nobody holds any more; the oldest first.
@@ -177,11 +182,19 @@ func New(o Options, initial []Kept) (*Catalog, error) {
 	w := &writer{
 		options: &c.options, catalog: c, manifests: map[string][]nacos.Key{},
 		sources: map[registry.KeySource]int{}, disputed: map[nacos.Key]bool{}, holds: map[heldKey]hold{},
-		wants: newWants(), whole: map[string]map[string]Whole{}, unsure: o.Unsure, lostWhole: map[heldKey]bool{}, lostConsumers: map[nacos.Key]bool{}, upgrades: map[place]*upgrade{},
+		wants: newWants(), whole: map[string]map[string]Whole{}, holders: map[string]holder{}, keptHolders: map[string]string{}, lostManifests: map[nacos.Key]bool{}, guessed: map[string]bool{},
+		asked: map[question]asked{}, claims: map[question]answer{}, badGrants: map[string]bool{},
+		unsure: o.Unsure, lostWhole: map[heldKey]bool{}, lostConsumers: map[nacos.Key]bool{}, upgrades: map[place]*upgrade{},
 	}
 	remembered := w.begin(c.Index(), time.Time{})
 	remembered.retire(o.Retired...)
 	c.Index().retired = remembered.retired.current() // nobody reads this Index yet
+	for name, id := range o.Holders {
+		w.holders[name], w.keptHolders[name] = holder{id: id, firm: true}, id
+	}
+	if o.Past != nil {
+		w.past = &past{source: o.Past, read: c.options.read, wake: make(chan struct{}, 1), done: func() { signal(c.wake) }}
+	}
 	c.writer = w
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
@@ -195,6 +208,9 @@ func New(o Options, initial []Kept) (*Catalog, error) {
 		w.load(initial)
 	}
 	c.done.Go(func() { w.run(ctx) })
+	if w.past != nil {
+		c.done.Go(func() { w.past.run(ctx) })
+	}
 	return c, nil
 }
 
@@ -277,7 +293,7 @@ func (c *Catalog) Busy() bool {
 
 // Settled tells whether the Catalog is not busy and nothing that manifests refer to is still missing.
 func (c *Catalog) Settled() bool {
-	if c.Busy() {
+	if c.Busy() || c.asking() {
 		return false
 	}
 	for _, s := range c.Index().Services() {
@@ -288,11 +304,14 @@ func (c *Catalog) Settled() bool {
 	return true
 }
 
+// asking reports whether the source is being asked for what it remembers.
+func (c *Catalog) asking() bool { return c.writer.past != nil && c.writer.past.asking() }
+
 // Validated tells whether all that was applied is in the Index, and what validating definitions found is too.
 func (c *Catalog) Validated() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.building && len(c.queue) == 0 && !c.lane.busy() && c.unready.Load() == 0 && len(c.checked) == 0 && c.pending.Load() == 0
+	return !c.building && !c.asking() && len(c.queue) == 0 && !c.lane.busy() && c.unready.Load() == 0 && len(c.checked) == 0 && c.pending.Load() == 0
 }
 
 func (c *Catalog) take() (changes []nacos.Change, checked []checkedVariant, synced bool) {
@@ -334,7 +353,7 @@ func (c *Catalog) publish(next *Index, b *build) {
 		}
 	}
 	if c.options.OnKeep != nil && !b.loading {
-		c.options.OnKeep(Keep{Changed: b.changed, Deleted: b.removed, Whole: b.whole, NotWhole: b.notWhole, Retired: b.retiredNow()})
+		c.options.OnKeep(Keep{Changed: b.changed, Deleted: b.removed, Whole: b.whole, NotWhole: b.notWhole, Holders: b.holders, Retired: b.retiredNow()})
 	}
 	if more, less := b.wanted(old); c.options.OnWants != nil && len(more)+len(less) > 0 {
 		c.options.OnWants(more, less)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +24,7 @@ type shelf struct {
 	mu    sync.Mutex
 	docs  map[nacos.Key]Document
 	whole map[WholeKey]Whole
+	names map[string]string
 }
 
 func (s *shelf) keep(k Keep) {
@@ -39,6 +41,11 @@ func (s *shelf) keep(k Keep) {
 	}
 	for _, key := range k.NotWhole {
 		delete(s.whole, key)
+	}
+	for name, id := range k.Holders {
+		if s.names[name] = id; id == "" {
+			delete(s.names, name)
+		}
 	}
 }
 
@@ -68,12 +75,16 @@ func (s *shelf) kept() (all []Kept) {
 }
 
 // newKeptWorld makes a catalog on a shelf. Called again with the same shelf it is a restart without the source.
-func newKeptWorld(t *testing.T, s *shelf) *world {
+func newKeptWorld(t *testing.T, s *shelf) *world { return newPastWorld(t, s, nil) }
+
+// newPastWorld makes one whose source remembers something.
+func newPastWorld(t *testing.T, s *shelf, past Past) *world {
 	t.Helper()
 	up := upstream.New(upstream.Options{})
 	c, err := New(Options{
 		Services: 8, Backends: up, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Convert: func(s convert.Secrets) convert.Options { return convert.Options{Secrets: s} }, OnKeep: s.keep,
+		Past: past, Holders: maps.Clone(s.names),
 	}, s.kept())
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +93,9 @@ func newKeptWorld(t *testing.T, s *shelf) *world {
 	return &world{Catalog: c, t: t}
 }
 
-func newShelf() *shelf { return &shelf{docs: map[nacos.Key]Document{}, whole: map[WholeKey]Whole{}} }
+func newShelf() *shelf {
+	return &shelf{docs: map[nacos.Key]Document{}, whole: map[WholeKey]Whole{}, names: map[string]string{}}
+}
 
 // mcp are the three documents of a server that is passed through: what they say begins with word.
 type mcp struct{ version, word, spec string }

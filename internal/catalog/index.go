@@ -20,6 +20,8 @@ type Index struct {
 	consumers *table[string, *registry.Consumer]
 	keys      *table[[32]byte, Holder]
 	retired   *table[[32]byte, struct{}] // keys that nobody holds any more
+	badGrants int                        // grants documents whose newest version is rejected
+	guessed   []string                   // names that several entries of the registry carry, nobody knows since when
 	lostKeys  bool                       // there are consumers whose keys are not known
 	sources   []registry.KeySource
 	synced    bool
@@ -77,6 +79,12 @@ func (x *Index) Documents() iter.Seq2[nacos.Key, *Document] { return x.docs.all(
 
 // Synced tells whether the source has been read whole at least once, or a last-known-good store was.
 func (x *Index) Synced() bool { return x.synced }
+
+// RejectedGrants is how many grants documents were rejected in their newest version.
+func (x *Index) RejectedGrants() int { return x.badGrants }
+
+// Guessed are the names that several entries of the registry carry of which nobody knows who had them first, sorted.
+func (x *Index) Guessed() []string { return x.guessed }
 
 // Serial grows with every published Index.
 func (x *Index) Serial() uint64 { return x.serial }
@@ -152,6 +160,7 @@ type Service struct {
 
 	manifest *Document
 	grants   *Document  // that Access was compiled from
+	others   string     // why other entries of the registry that carry the name do not have it
 	resting  []*Variant // while it is switched off: what was served before, the latest first
 }
 

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -32,6 +33,30 @@ type Fault struct {
 	Field   string `json:"field,omitempty"`
 	Message string `json:"message"`
 	Warning bool   `json:"warning,omitempty"`
+}
+
+// Alerts are what a person should mend at once: callers are denied for it, or are allowed what they were to be denied.
+func (c *Catalog) Alerts(all []DocumentStatus) []string {
+	alerts := []string{}
+	x := c.Index()
+	for _, d := range all {
+		if d.Group != registry.GroupGrants || d.State != Rejected || d.MD5 == "" || x.shadowed(nacos.Key{Group: d.Group, DataID: d.DataID}, trimExtension(d.DataID)) {
+			continue
+		}
+		line, force := "", "nobody may call the service"
+		if d.Line > 0 {
+			line = fmt.Sprintf(":%d", d.Line)
+		}
+		if d.InForce != "" {
+			force = "the grants of the version before go on, with the switch on, and what it was to revoke is not"
+		}
+		alerts = append(alerts, fmt.Sprintf("%s/%s%s is rejected: %s: %s", d.Group, d.DataID, line, d.Error, force))
+	}
+	for _, name := range x.Guessed() {
+		alerts = append(alerts, fmt.Sprintf("several entries of the registry carry the name %s, and nobody knows which had it first: pin one with registryId in %s/%s.yaml",
+			name, registry.GroupGrants, name))
+	}
+	return alerts
 }
 
 // RejectedCount is how much of all documents is not taken.
@@ -140,12 +165,18 @@ func (x *Index) explainUseless(d *Document, s *DocumentStatus) {
 		m := d.value.(*registry.Manifest)
 		service := x.Service(m.Name)
 		switch {
+		case service != nil && service.manifest == nil && service.NotServed != "":
+			s.State, s.Error = Rejected, service.NotServed
 		case service != nil && service.manifest == nil:
 			s.State, s.Error = Rejected, "the name "+m.Name+" is taken by "+registry.GroupServices+"/"+m.Name+".yaml"
 		case service != nil && service.manifest.Key != d.Key:
-			s.State, s.Error = Rejected, "the name "+m.Name+" is taken by "+service.manifest.Key.String()+", whose id is smaller"
+			s.State, s.Error = Rejected, "the name "+m.Name+" is taken by "+service.manifest.Key.String()+", "+service.others
 		case service != nil && service.NotServed != "":
 			s.State, s.Comments = Ignored, service.NotServed
+		}
+	case registry.GroupServices:
+		if service := x.Service(name); service != nil && service.manifest != nil {
+			s.State, s.Error = Rejected, "the name "+name+" is taken by "+service.manifest.Key.String()+", "+service.others
 		}
 	case registry.GroupGrants, registry.GroupUpstreams:
 		if x.Service(name) == nil {

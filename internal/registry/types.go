@@ -258,7 +258,9 @@ type Grants struct {
 	Consumers []Grant      // service level
 	Tools     []ToolGrants // tool level, in document order
 	Versions  []string
-	Limits    *GrantLimits
+	// RegistryID is the id of the entry of the Nacos registry that alone may carry the service's name; empty: any.
+	RegistryID string
+	Limits     *GrantLimits
 }
 
 // Auth is the status switch of a service.
