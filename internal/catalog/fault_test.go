@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/bubble"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
@@ -179,7 +180,7 @@ func TestFaultInSpecTakesNoServiceDown(t *testing.T) {
 	for name, fault := range faults {
 		for _, order := range [][]int{{0, 1, 2}, {1, 0, 2}, {2, 1, 0}, {0, 2, 1}} {
 			t.Run(fmt.Sprint(name, order), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				bubble.Test(t, func(t *testing.T) {
 					shelf := newShelf()
 					w := newKeptWorld(t, shelf)
 					w.Synced()
@@ -263,7 +264,7 @@ func TestFaultInSpecTakesNoServiceDown(t *testing.T) {
 
 // TestFaultAtFirstSight: a spec that was never good is not served, and named with the fault.
 func TestFaultAtFirstSight(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newKeptWorld(t, newShelf())
 		w.Synced()
 		bad := mcp{version: "1", word: "new", spec: strings.Replace(plainSpec, `"/WORD"`, `"http://h/"`, 1)}
@@ -312,7 +313,7 @@ func TestFaultsElsewhereTakeNoServiceDown(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				shelf := newShelf()
 				w := newKeptWorld(t, shelf)
 				w.Synced()
@@ -394,7 +395,7 @@ func TestWhatAFaultyDocumentSwitchesOff(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				shelf := newShelf()
 				w := newKeptWorld(t, shelf)
 				w.Synced()
@@ -431,7 +432,7 @@ func TestRestartMixesNoHalves(t *testing.T) {
 		for _, order := range [][]int{{0, 1, 2}, {1, 0, 2}, {2, 1, 0}, {0, 2, 1}} {
 			for parts := 1; parts < 3; parts++ {
 				t.Run(fmt.Sprint(name, order[:parts]), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) {
+					bubble.Test(t, func(t *testing.T) {
 						shelf := newShelf()
 						w := newKeptWorld(t, shelf)
 						w.Synced()
@@ -474,7 +475,7 @@ func TestRestartMixesNoHalves(t *testing.T) {
 
 // TestEditByHandIsTakenAfterARestart: half of an edit may have been all of it, which shows when the source has nothing more.
 func TestEditByHandIsTakenAfterARestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		shelf := newShelf()
 		w := newKeptWorld(t, shelf)
 		w.Synced()
@@ -495,7 +496,7 @@ func TestEditByHandIsTakenAfterARestart(t *testing.T) {
 
 // TestUpstreamThatDoesNotFitOurDocument: our own document and its upstream document are one, too.
 func TestUpstreamThatDoesNotFitOurDocument(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		service := func(path, scheme string) nacos.Change {
 			return change("proxy-services", "s.yaml", "server: {securitySchemes: [{id: "+scheme+", type: http, scheme: bearer, defaultCredential: x}]}\nupstream: {url: \"http://h/"+path+"\", transport: streamable}\n")
 		}
@@ -572,7 +573,7 @@ func TestCredentialThatCannotBeMadeTakesNoServiceDown(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				shelf := newShelf()
 				w := newKeptWorld(t, shelf)
 				w.Synced()

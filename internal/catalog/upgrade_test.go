@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/bubble"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
@@ -108,7 +109,7 @@ func withCredential(tool string, credentials ...string) string {
 
 // in runs a test in a bubble where time passes only when nothing else happens.
 func in(t *testing.T, services int, f func(t *testing.T, w *world, s *workshop)) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := newWorkshop()
 		w := newWorldOf(t, s.options(t, services))
 		t.Cleanup(s.release) // before the catalog is closed
