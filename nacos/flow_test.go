@@ -233,7 +233,13 @@ func TestKnown5sWhateverThePhase(t *testing.T) {
 // has not refused for 5 s.
 func TestKnown5sAfterRefusal(t *testing.T) {
 	refusals := map[string]func(s *fakenacos.Server, on bool){
-		"login refused":     func(s *fakenacos.Server, on bool) { s.Refuse(on) },
+		"login refused":           func(s *fakenacos.Server, on bool) { s.Refuse(on) },
+		"fuzzy watches forbidden": func(s *fakenacos.Server, on bool) { s.NoFuzzy(on) },
+		"tokens revoked": func(s *fakenacos.Server, on bool) {
+			if !on {
+				s.RevokeTokens()
+			}
+		},
 		"a group forbidden": func(s *fakenacos.Server, on bool) { s.Forbid("g", on) },
 		"lists slow": func(s *fakenacos.Server, on bool) {
 			s.SlowLists(map[bool]time.Duration{true: 2 * time.Second}[on], false)

@@ -106,6 +106,11 @@ func (c *Client) naming(namespace string) (*naming, error) {
 			poke(n.wake)
 		}
 	}
+	n.link.troubled = func(troubled bool) {
+		if !troubled {
+			c.recovered("answers about services are quick again")
+		}
+	}
 	n.link.start()
 	n.wg.Go(func() { n.run(n.wake, n.send) })
 	n.wg.Go(func() { n.run(n.news, n.tell) }) // by itself: an answer that does not come holds up no push

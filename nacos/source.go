@@ -79,7 +79,25 @@ type WatchConfig struct {
 	// OnSynced is called once, after every group has been listed and every document in them and every wanted
 	// document has been delivered or found absent.
 	OnSynced func()
+	// OnProgress, if not nil, is told how far what was delivered is from what there is. What is delivered while it is not
+	// Current belongs together: each change by itself would make a mix of moments. Calls are serialised with OnChange, and
+	// come before what they are about. The same may be told more than once.
+	OnProgress func(Progress)
 }
+
+// Progress is how far a Watch is from what its source holds.
+type Progress int
+
+// Progresses of a Watch, which begins Away.
+const (
+	// Away: the source does not answer, and what happens in it is missed.
+	Away Progress = iota
+	// CatchingUp: the source answers, or answers slowly, and what was missed is being read. What may not be read holds
+	// nothing up.
+	CatchingUp
+	// Current: all that was missed has been delivered.
+	Current
+)
 
 // Watch follows documents until it is closed. Both sources return one.
 type Watch interface {

@@ -105,8 +105,8 @@ func (f *feeds) unread() (n int) {
 	return n
 }
 
-// follow begins to watch. onSynced is called once both feeds have been read whole.
-func (f *feeds) follow(credentialGroups []string, onChange func([]nacos.Change), onSynced func()) error {
+// follow begins to watch, each namespace for a feed of its own. onSynced is called once all have been read whole.
+func (f *feeds) follow(credentialGroups []string, feed func() *catalog.Feed, onSynced func()) error {
 	groups := append([]string{registry.GroupManifests, registry.GroupServices, registry.GroupUpstreams}, credentialGroups...)
 	access := []string{registry.GroupConsumers, registry.GroupGrants}
 	var waiting atomic.Int32
@@ -129,7 +129,8 @@ func (f *feeds) follow(credentialGroups []string, onChange func([]nacos.Change),
 				known[key] = md5
 			}
 		}
-		w, err := source.Watch(nacos.WatchConfig{Groups: groups, Known: known, OnChange: onChange, OnSynced: synced})
+		to := feed()
+		w, err := source.Watch(nacos.WatchConfig{Groups: groups, Known: known, OnChange: to.Apply, OnSynced: synced, OnProgress: to.Progress})
 		if err != nil {
 			return fmt.Errorf("watch documents: %w", err)
 		}

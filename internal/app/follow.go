@@ -44,7 +44,7 @@ func (a *App) follow(ctx context.Context) {
 			a.register(ctx)
 		}
 	})
-	if err := a.feeds.follow(a.credentialGroups(), a.catalog.Apply, func() { close(synced) }); err != nil {
+	if err := a.feeds.follow(a.credentialGroups(), a.catalog.Feed, func() { close(synced) }); err != nil {
 		a.failed <- err
 	}
 }

@@ -101,8 +101,10 @@ type Catalog struct {
 	stopLog context.CancelFunc
 	logging sync.WaitGroup // the log of rejections
 
+	intake     intake
 	mu         sync.Mutex // guards what is below; never held while building
 	queue      []nacos.Change
+	collected  collected // what is to be known of the queue
 	fed        time.Time // when a change last came
 	building   bool      // the writer is at work on what it took from the queue
 	checked    []checkedVariant
@@ -172,6 +174,7 @@ func New(o Options, initial []Kept) (*Catalog, error) {
 	c.compiling.byVariant = map[*Variant]*compilation{}
 	c.compiler = newAside(max(8, 2*runtime.GOMAXPROCS(0)), min(stay, o.patience()), o.patience(), func() { signal(c.compiledOne) })
 	c.checker = newAside(1, o.patience(), o.patience(), func() {}) // nobody waits for it
+	c.intake.catalog = c
 	c.secrets = &secrets{catalog: c, groups: o.CredentialGroups, env: o.Env, files: o.Files}
 	var err error
 	c.compiled, err = lru.NewWithEvict(o.Services, func(_ *Variant, x *Compiled) { x.release() })
@@ -224,6 +227,7 @@ func rank(group string) int {
 
 // Close ends the writer and gives compiled services back. It waits for compilations, but not for those that are stuck.
 func (c *Catalog) Close() {
+	c.intake.close()
 	c.cancel()
 	c.done.Wait()
 	c.lane.close()
@@ -250,6 +254,34 @@ func (c *Catalog) Apply(changes []nacos.Change) {
 	c.fed = time.Now()
 	c.mu.Unlock()
 	signal(c.wake)
+}
+
+// collected are changes that were collected, to be applied as one.
+type collected struct {
+	read     []readChange
+	foreseen []nacos.Key // watched already for the manifests among them
+}
+
+// applyCollected queues them. They are newer than whatever else is known of their documents.
+func (c *Catalog) applyCollected(more collected) {
+	keys := make(map[nacos.Key]bool, len(more.read))
+	for _, r := range more.read {
+		keys[r.Key] = true
+	}
+	c.mu.Lock()
+	c.queue = slices.DeleteFunc(c.queue, func(ch nacos.Change) bool { return keys[ch.Key] })
+	c.lane.supersede(keys)
+	c.collected.read = append(c.collected.read, more.read...)
+	c.collected.foreseen = append(c.collected.foreseen, more.foreseen...)
+	c.mu.Unlock()
+	signal(c.wake)
+}
+
+// unforesee has those of the documents watched no more that no manifest refers to once what is queued is in force.
+func (c *Catalog) unforesee(keys []nacos.Key) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.collected.foreseen = append(c.collected.foreseen, keys...)
 }
 
 // Synced says that the source has been read whole.
@@ -286,9 +318,12 @@ func signal(ch chan struct{}) {
 
 // Busy tells whether changes are queued or being built into an Index.
 func (c *Catalog) Busy() bool {
+	if c.intake.waiting() {
+		return true
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.building || len(c.queue) > 0 || c.unready.Load() > 0 || c.lane.busy()
+	return c.building || len(c.queue)+len(c.collected.read) > 0 || c.unready.Load() > 0 || c.lane.busy()
 }
 
 // Settled tells whether the Catalog is not busy and nothing that manifests refer to is still missing.
@@ -309,9 +344,12 @@ func (c *Catalog) asking() bool { return c.writer.past != nil && c.writer.past.a
 
 // Validated tells whether all that was applied is in the Index, and what validating definitions found is too.
 func (c *Catalog) Validated() bool {
+	if c.intake.waiting() {
+		return false
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.building && !c.asking() && len(c.queue) == 0 && !c.lane.busy() && c.unready.Load() == 0 && len(c.checked) == 0 && c.pending.Load() == 0
+	return !c.building && !c.asking() && len(c.queue)+len(c.collected.read) == 0 && !c.lane.busy() && c.unready.Load() == 0 && len(c.checked) == 0 && c.pending.Load() == 0
 }
 
 func (c *Catalog) take() (changes []nacos.Change, checked []checkedVariant, synced bool) {
@@ -319,6 +357,7 @@ func (c *Catalog) take() (changes []nacos.Change, checked []checkedVariant, sync
 	defer c.mu.Unlock()
 	changes, c.queue = c.queue, nil
 	checked, c.checked = c.checked, nil
+	c.writer.collected, c.collected = c.collected, collected{}
 	c.building = true
 	return changes, checked, c.synced
 }

@@ -24,6 +24,7 @@ type Index struct {
 	guessed   []string                   // names that several entries of the registry carry, nobody knows since when
 	lostKeys  bool                       // there are consumers whose keys are not known
 	sources   []registry.KeySource
+	disputes  bool // some consumer document claims a key that another one holds
 	synced    bool
 	serial    uint64
 }

@@ -44,7 +44,8 @@ func (b *build) inPlace(at place, next *Variant, old *Service) (v *Variant, behi
 		return next, ""
 	case u == nil || u.next.root() != next.root():
 		b.abandon(at)
-		u = &upgrade{next: next, begun: b.now}
+		// Of what was collected nothing is missing, so that what is taken away is so at once.
+		u = &upgrade{next: next, begun: b.now, slow: len(b.w.collected.read) > 0}
 		w.upgrades[at] = u
 		b.begun = append(b.begun, u)
 	case u.k != nil && w.catalog.finished(u.k) == nil:

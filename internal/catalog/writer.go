@@ -37,6 +37,7 @@ type writer struct {
 	lostWhole     map[heldKey]bool // versions that were served in place of newer documents, and cannot be read
 	lostConsumers map[nacos.Key]bool
 	holds         map[heldKey]hold
+	collected     collected                   // of what was taken from the queue last
 	whole         map[string]map[string]Whole // by service and version: what the store keeps as a whole
 	upgrades      map[place]*upgrade
 }
@@ -118,7 +119,8 @@ func (w *writer) step(changes []nacos.Change, checked []checkedVariant, synced b
 	if more {
 		signal(c.readAside)
 	}
-	w.apply(read, changes, checked, synced)
+	w.apply(append(w.collected.read, read...), changes, checked, synced)
+	w.collected = collected{}
 	c.unready.Store(w.unready())
 	if c.takeKeepAll() && w.options.OnKeep != nil {
 		w.options.OnKeep(w.everything())
@@ -231,7 +233,7 @@ func (b *build) finish(checked []checkedVariant, synced bool) {
 		docs: b.docs.current(), services: b.services.current(), consumers: b.consumers.current(), keys: b.keys.current(), retired: b.retired.current(),
 		badGrants: len(w.badGrants), guessed: slices.Sorted(maps.Keys(w.guessed)),
 		lostKeys: len(w.lostConsumers) > 0 || w.unsure,
-		sources:  slices.Collect(maps.Keys(w.sources)), synced: old.synced || synced, serial: old.serial + 1,
+		sources:  slices.Collect(maps.Keys(w.sources)), disputes: len(w.disputed) > 0, synced: old.synced || synced, serial: old.serial + 1,
 	}
 	b.fresh = b.freshVariants(old)
 	w.catalog.publish(next, b)
