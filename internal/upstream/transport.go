@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"errors"
 	"io"
 	"maps"
 	"net"
@@ -60,8 +61,16 @@ func (t standard) roundTrip(k *exchange, m *message) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	// http.Transport hands the raw connection out as the body of a 101: neither the end of the context nor a deadline would
+	// end its reading.
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		resp.Body.Close()
+		return nil, errSwitched
+	}
 	return k.answered(resp), nil
 }
+
+var errSwitched = errors.New("backend switched protocols without being asked to")
 
 // answered notes what net/http has read.
 func (k *exchange) answered(r *http.Response) *answer {
