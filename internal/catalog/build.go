@@ -100,7 +100,7 @@ func (b *build) keep(v *Variant, old *Service) *Variant {
 	}
 	v.base = nil
 	for _, o := range known {
-		if len(v.off)+len(o.off) > 0 && v.sameBase(o) {
+		if (v.Narrowed() || o.Narrowed()) && v.sameBase(o) {
 			v.base = o.root()
 		}
 	}

@@ -509,6 +509,51 @@ func TestToolsThatAStuckEditTakesAwayAreOff(t *testing.T) {
 	})
 }
 
+// TestAllowToolsThatAStuckEditNarrowsHolds: of a passed-through service, whose tools no document names, and through a further
+// edit. Seen red without only, and with an upgrade that begins as if nothing had been taken away.
+func TestAllowToolsThatAStuckEditNarrowsHolds(t *testing.T) {
+	in(t, 8, func(t *testing.T, w *world, s *workshop) {
+		passed := func(more string) nacos.Change {
+			return change("proxy-services", "p.yaml", "server:\n  name: p\n  type: mcp-proxy\n  mcpServerURL: http://127.0.0.1:1/"+more)
+		}
+		narrowed := func() {
+			t.Helper()
+			v := w.Index().Service("p").Latest
+			if !v.Off([]byte("b")) || v.Off([]byte("a")) || !v.Narrowed() {
+				t.Errorf("off are %v, on are %v", v.off, v.only)
+			}
+			if got := v.root().Tools(); len(got) > 0 {
+				t.Errorf("not the version of before: %v", got)
+			}
+		}
+		w.put(passed("mcp\n"))
+		if _, err := w.Compiled(w.Index().Service("p").Latest); err != nil {
+			t.Fatal(err)
+		}
+		w.Apply([]nacos.Change{passed("stuck\nallowTools: [a]\n")})
+		time.Sleep(time.Second)
+		narrowed()
+		w.Apply([]nacos.Change{passed("stuck-again\nallowTools: [a, c]\n")})
+		for range 40 {
+			time.Sleep(coalesce)
+			narrowed()
+		}
+		w.Apply([]nacos.Change{passed("stuck-for-all\n")})
+		time.Sleep(time.Second)
+		if v := w.Index().Service("p").Latest; v.Narrowed() {
+			t.Errorf("off are %v, on are %v though all are allowed", v.off, v.only)
+		}
+		w.Apply([]nacos.Change{passed("mcp\nallowTools: [c]\n")})
+		time.Sleep(time.Second)
+		s.release()
+		time.Sleep(2 * patience) // three were stuck, which is the most
+		w.settle()
+		if v := w.Index().Service("p").Latest; v.Narrowed() || len(v.Tools()) != 1 {
+			t.Errorf("in the end: %v but %v", v.Tools(), v.off)
+		}
+	})
+}
+
 // TestAStuckUpgradeLastsOverARestart: what was served goes on, like what a faulty document stands before.
 func TestAStuckUpgradeLastsOverARestart(t *testing.T) {
 	in(t, 8, func(t *testing.T, _ *world, s *workshop) {

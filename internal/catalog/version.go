@@ -175,7 +175,7 @@ func (e *entry) variant() *Variant {
 // now where that goes with it.
 func (b *build) lasting(last *Variant, e *entry, old *Service) *Variant {
 	v := *last
-	v.off = nil
+	v.off, v.only = nil, nil
 	if e.tools != nil && !same(e.tools, v.tools) && e.tools.switches != nil {
 		v.off = e.tools.switches.Tools
 	}
