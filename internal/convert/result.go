@@ -109,7 +109,7 @@ func (t *Tool) ResultIn(w *Work, c Call, status int, h http.Header, body []byte)
 		return t.media(block, m, body)
 	}
 	text, ok := m.text(body)
-	text = hide.text(text) // of another charset it was not to be read before
+	text = hide.answer(text) // of another charset it was not to be read before
 	switch {
 	case t.response.body != nil && len(bytes.TrimSpace(body)) > 0:
 		if !ok {
@@ -138,7 +138,7 @@ func (t *Tool) templated(w *Work, hide *masker, c Call, data template.Value, bod
 		}
 		return ErrorResult(templateFailed(err))
 	}
-	return t.finish(w, hide.text(w.text), body)
+	return t.finish(w, hide.answer(w.text), body)
 }
 
 // finish makes the result of a text. With an output schema the text, if it is a JSON object, is the structured content
@@ -211,13 +211,13 @@ func appendWords(out []byte, text, before, after string) []byte {
 // failed makes the result of a response that is no success.
 func (t *Tool) failed(hide *masker, c Call, status int, h http.Header, m media, body []byte) []byte {
 	text, ok := m.text(body)
-	text = hide.text(text)
+	text = hide.answer(text)
 	if !ok {
 		text = fmt.Appendf(nil, "%d bytes of %s", len(body), either(m.kind, "binary data"))
 	}
 	var out []byte
 	if f := t.response.fault; f != nil {
-		out = hide.text(bytes.TrimSpace(t.errorText(c, status, h, text)))
+		out = hide.answer(bytes.TrimSpace(t.errorText(c, status, h, text)))
 	}
 	if len(out) == 0 {
 		out = append(fmt.Appendf(make([]byte, 0, len(text)+64), "call failed, status: %d, response: ", status), text...)
