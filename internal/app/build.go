@@ -36,7 +36,7 @@ const keepAlive = 15 * time.Second
 // build makes all parts; nothing is served or followed yet.
 func (a *App) build(ctx context.Context) error {
 	var err error
-	if a.feeds, err = openFeeds(ctx, a.config, a.log); err != nil {
+	if a.feeds, err = openFeeds(ctx, a.config, a.host.Nacos, a.log); err != nil {
 		return err
 	}
 	a.openStore()
@@ -51,6 +51,7 @@ func (a *App) build(ctx context.Context) error {
 		Subscribe: a.subscribe, Namespace: a.namespace(), Allow: a.config.Upstream.Allow, Deny: a.config.Upstream.Deny, Never: a.never,
 		TLSFiles: tlsFiles,
 		CallTime: limits.CallTime, StreamIdle: limits.StreamIdle, ResponseBody: limits.ResponseBody, Log: a.log,
+		Dial: a.host.Backend,
 	})
 	a.catalog, err = catalog.New(catalog.Options{
 		Services: a.config.Cache.Services, DefaultOpen: a.config.Access.Default == registry.AuthDisabled, Backends: a.upstreams,

@@ -30,7 +30,7 @@ type feeds struct {
 	last    atomic.Pointer[[]netip.AddrPort]
 }
 
-func openFeeds(ctx context.Context, cfg config.Config, log *slog.Logger) (*feeds, error) {
+func openFeeds(ctx context.Context, cfg config.Config, dial func(context.Context, string, string) (net.Conn, error), log *slog.Logger) (*feeds, error) {
 	switch cfg.Source {
 	case config.SourceDir:
 		d, err := nacos.OpenDir(cfg.Dir.Path, log)
@@ -43,7 +43,7 @@ func openFeeds(ctx context.Context, cfg config.Config, log *slog.Logger) (*feeds
 			n := cfg.Nacos
 			return nacos.Connect(ctx, nacos.Config{
 				Addresses: n.Addresses, Namespace: namespace, Username: n.Username, Password: n.Password,
-				AccessKey: n.AccessKey, SecretKey: n.SecretKey, ListInterval: n.ListInterval, Logger: log,
+				AccessKey: n.AccessKey, SecretKey: n.SecretKey, ListInterval: n.ListInterval, Logger: log, Dial: dial,
 				TLS: nacos.TLS{Enabled: n.TLS.Enabled, CA: n.TLS.CA, Cert: n.TLS.Cert, Key: n.TLS.Key},
 			})
 		}

@@ -45,7 +45,7 @@ var allowed = map[string][]string{
 }
 
 // pure packages do no I/O: they may not reach the network, files or processes on their own account.
-var pure = []string{"internal/registry", "internal/access", "internal/convert", "internal/convert/template", "internal/session", "internal/spelling", "internal/jsontext", "internal/secret", "internal/httphead"}
+var pure = []string{"internal/registry", "internal/access", "internal/convert", "internal/convert/template", "internal/session", "internal/spelling", "internal/jsontext", "internal/secret", "internal/httphead", "internal/robust/model"}
 
 var impure = []string{"net", "os", "os/exec", "syscall"}
 

@@ -127,7 +127,7 @@ func (k *keeper) close() {
 // openStore opens the last-known-good store. One that another process has open is read, and taken over once that one has
 // ended; one that cannot be had is said and done without.
 func (a *App) openStore() {
-	o := store.Options{Dir: a.config.State.Path, Identity: a.identity(), Log: a.log}
+	o := store.Options{Dir: a.config.State.Path, Identity: a.identity(), Log: a.log, Disk: a.host.Disk}
 	if o.Dir == config.StateOff {
 		return
 	}
@@ -156,7 +156,7 @@ func (a *App) takeStore(ctx context.Context) {
 			return
 		case <-time.After(pause):
 		}
-		s, err := store.Open(store.Options{Dir: a.config.State.Path, Identity: a.identity(), Log: a.log})
+		s, err := store.Open(store.Options{Dir: a.config.State.Path, Identity: a.identity(), Log: a.log, Disk: a.host.Disk})
 		if errors.Is(err, store.ErrLocked) {
 			continue
 		}

@@ -111,6 +111,7 @@ func (s *Server) start(httpAfter time.Duration) {
 func (s *Server) Close() {
 	s.Kill()
 	s.done.Wait()
+	time.Sleep(2 * setupTime) // a connection that was being set up
 }
 
 // Kill ends the server as a crash would. Its documents stay.

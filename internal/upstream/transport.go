@@ -134,8 +134,17 @@ func (u *Upstreams) newTransport(conf *tls.Config) transport {
 		Resolver:       u.o.Resolver,
 		ControlContext: u.guard.control,
 	}
+	connect := dialer.DialContext
+	if u.o.Dial != nil {
+		connect = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if err := u.guard.control(ctx, network, address, nil); err != nil {
+				return nil, err
+			}
+			return u.o.Dial(ctx, network, address)
+		}
+	}
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
-		c, err := dialer.DialContext(ctx, network, address)
+		c, err := connect(ctx, network, address)
 		if err != nil {
 			return nil, &dialError{err}
 		}
@@ -176,6 +185,9 @@ func (u *Upstreams) newTransport(conf *tls.Config) transport {
 		DisableCompression:     true, // decoding is done here, within limits
 		MaxResponseHeaderBytes: maxHeader,
 	}}
+	if u.o.Dial != nil {
+		return rest // what it returns may have no descriptor
+	}
 	return newPlain(dial, rest)
 }
 
