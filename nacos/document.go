@@ -69,7 +69,6 @@ func (c *Client) call(ctx context.Context, group string, make func() rpc_request
 
 func (c *Client) callOver(ctx context.Context, l *link, sign func(context.Context) (credential, error),
 	make func() rpc_request.IRequest) (rpc_response.IResponse, error) {
-	mended := false // a refused token was replaced
 	for attempt := 0; ; attempt++ {
 		cred, err := sign(ctx)
 		if err != nil {
@@ -92,13 +91,11 @@ func (c *Client) callOver(ctx context.Context, l *link, sign func(context.Contex
 		c.contact()
 		// Success must be looked at: a refused request is err == nil with nothing in it.
 		if !resp.IsSuccess() && resp.GetErrorCode() == codeForbidden {
-			if !mended && c.auth.refused(ctx, cred) {
-				mended = true
+			if attempt == 0 && c.auth.refused(ctx, cred) {
 				continue
 			}
 			return resp, fmt.Errorf("%w: %s", ErrForbidden, c.who())
 		}
-		c.granted(mended)
 		return resp, nil
 	}
 }

@@ -25,7 +25,7 @@ func ParseGrants(dataID string, content []byte) (*Grants, []Rejection) {
 	if !ok {
 		return nil, r.sorted()
 	}
-	o := r.object(root, "", "auth", "consumers", "tools", "versions", "limits", "registryId")
+	o := r.object(root, "", "auth", "consumers", "tools", "versions", "limits")
 	if o == nil {
 		return nil, r.sorted()
 	}
@@ -66,12 +66,6 @@ func ParseGrants(dataID string, content []byte) (*Grants, []Rejection) {
 		g.Versions = append(g.Versions, s)
 	})
 	g.Limits = readGrantLimits(o)
-	if n := o.at["registryId"]; !isNull(n) {
-		g.RegistryID, _ = r.spelled(n, "registryId")
-		if !ValidName(g.RegistryID) {
-			o.reject("registryId", "must be the id of an entry of the Nacos registry, as in the data ids of its documents")
-		}
-	}
 	if r.refused {
 		return nil, r.sorted()
 	}
@@ -80,7 +74,7 @@ func ParseGrants(dataID string, content []byte) (*Grants, []Rejection) {
 }
 
 func (g *Grants) gather() {
-	all := append(each(g.Versions), &g.RegistryID)
+	all := each(g.Versions)
 	grants := func(list []Grant) []Grant {
 		list = slices.Clone(list) // appending has left room
 		for i := range list {
@@ -142,7 +136,7 @@ func readGrantLimits(o *object) *GrantLimits {
 	if l == nil {
 		return nil
 	}
-	limits := &GrantLimits{Limits: l.limits()}
+	limits := &GrantLimits{Limits: l.limits(), Line: l.node.Line}
 	l.eachField("tools", func(f field, path string) {
 		if t := o.r.object(f.value, path, "rps", "burst", "concurrent"); t != nil {
 			if limits.Tools == nil {

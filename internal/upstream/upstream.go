@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -38,9 +37,7 @@ type Options struct {
 	ResponseBody int64         // bytes of an answer after decoding; 16 MiB. Streams of events are not bound by it.
 
 	Resolver *net.Resolver // nil: the system's
-	// Dial connects, once an address may be dialled; nil: a net.Dialer. Names are not resolved for it.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	Log  *slog.Logger // nil: none
+	Log      *slog.Logger  // nil: none
 }
 
 func (o *Options) defaults() {
