@@ -70,6 +70,10 @@ bench-scale: ## ready times, memory and the cost of an edit with 10,000 services
 soak: ## hurt Nacos, the connection and the proxy at random for SOAK_TIME (default 10m)
 	@scripts/soak
 
+.PHONY: robust
+robust: ## random schedules against a model: ROBUST_SCHEDULES (10000) in virtual time, ROBUST_REAL (30) on a real Nacos
+	@scripts/robust $(ARGS)
+
 .PHONY: conformance
 conformance: ## the official MCP conformance suite, direct and through the proxy
 	@scripts/conformance

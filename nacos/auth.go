@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/nacos-group/nacos-sdk-go/v2/common/constant"
@@ -22,8 +23,10 @@ const (
 	// A token that the server refuses is replaced once it is this old. Younger ones are not: then it is a right
 	// that is missing, not the token.
 	tokenSettles = 2 * time.Second
-	// How often a token is replaced because of refusals that the last replacement did not mend.
+	// How often a token is replaced because of refusals that the last replacement did not mend; and while nothing at all is
+	// granted to it, as then it is more likely to be the token than a right.
 	tokenDistrust = 20 * time.Second
+	tokenUseless  = 3 * time.Second
 )
 
 // authenticator knows who we are to Nacos: it logs in, keeps the token and renews it before it expires, or signs
@@ -40,6 +43,9 @@ type authenticator struct {
 	lastErr   error
 	distrust  time.Time // no replacement of a refused token before
 	loginPath string
+
+	made   time.Time
+	worked atomic.Int64 // when something was last granted to a token, in nanoseconds since made
 }
 
 // ErrLogin is ErrForbidden for everything: the user or the password is wrong, as opposed to one right that is missing.
@@ -53,13 +59,30 @@ type credential struct {
 	login   int // that its token came with
 }
 
+// granted notes that a request was granted. One that was sent with an earlier token says nothing of this one, but there are
+// few of those.
+func (a *authenticator) granted() { a.worked.Store(int64(time.Since(a.made))) }
+
+// granted notes that a request was granted; mended, that it was so with a new token after it was refused with the old one.
+func (c *Client) granted(mended bool) {
+	c.auth.granted()
+	if mended {
+		c.background(func() { c.recovered("the token is no longer refused") })
+	}
+}
+
+// useless tells whether nothing has been granted for a while.
+func (a *authenticator) useless() bool {
+	return time.Since(a.made)-time.Duration(a.worked.Load()) >= tokenUseless
+}
+
 const (
 	loginV3 = "/nacos/v3/auth/user/login"
 	loginV1 = "/nacos/v1/auth/users/login" // 2.x
 )
 
 func newAuthenticator(c *Client) *authenticator {
-	a := &authenticator{c: c, turn: make(chan struct{}, 1), loginPath: loginV3}
+	a := &authenticator{c: c, turn: make(chan struct{}, 1), loginPath: loginV3, made: time.Now()}
 	a.turn <- struct{}{}
 	return a
 }
@@ -103,9 +126,10 @@ func (a *authenticator) refused(ctx context.Context, cred credential) bool {
 		return !a.token.Empty() // somebody was quicker
 	}
 	now := time.Now()
-	if now.Sub(a.issued) < tokenSettles || now.Before(a.distrust) {
+	if now.Sub(a.issued) < tokenSettles || now.Before(a.distrust) && !(a.useless() && now.Sub(a.issued) >= tokenUseless) {
 		return false
 	}
+	a.c.mayHaveMissed(false) // what is refused just now is known late
 	if a.login(ctx, now) != nil {
 		return false // gRPC answers some seconds before HTTP does: not to be held against the next attempt
 	}

@@ -89,8 +89,9 @@ type Client struct {
 	anew     time.Time // when everything was last asked for anew without a new connection
 	loggedIn event
 	probes   probes
+	troubled atomic.Bool // answers or pushes are slow just now
 
-	lastContact atomic.Int64 // unix nanoseconds
+	lastContact atomic.Pointer[time.Time] // nil: none yet
 	generation  generation
 	closing     sync.WaitGroup
 }
@@ -150,7 +151,7 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	c.link = newLink(c, "config", cfg.Namespace)
 	c.link.handle = c.configHandlers
 	c.link.changed = c.connectionChanged
-	c.link.prove, c.link.arrived = c.prove, c.probes.arrived
+	c.link.prove, c.link.arrived, c.link.troubled = c.prove, c.probes.arrived, c.trouble
 	c.link.start()
 	return c, nil
 }
@@ -185,8 +186,8 @@ func (c *Client) Status() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.state
-	if n := c.lastContact.Load(); n != 0 {
-		s.LastContact = time.Unix(0, n)
+	if at := c.lastContact.Load(); at != nil {
+		s.LastContact = *at
 	}
 	s.PushProof = c.probes.proof()
 	s.Problems = slices.Sorted(maps.Values(c.problems))
@@ -223,7 +224,9 @@ func (c *Client) connectionChanged(up bool, address string, err error) {
 		c.state.Connected, c.state.Since = up, time.Now()
 	}
 	c.mu.Unlock()
+	c.troubled.Store(false)
 	if !up {
+		c.mayHaveMissed(true)
 		if err != nil {
 			c.problem("connection", fmt.Sprintf("cannot reach Nacos at %s: %v; trying again",
 				strings.Join(c.cfg.Addresses, ", "), err))
@@ -255,8 +258,28 @@ func (c *Client) background(f func()) {
 	}
 }
 
+// mayHaveMissed tells the watches that what happens now may be known late, or in another order.
+func (c *Client) mayHaveMissed(away bool) {
+	c.mu.Lock()
+	watches := slices.Collect(maps.Keys(c.watches))
+	c.mu.Unlock()
+	for _, w := range watches {
+		w.mayHaveMissed(away)
+	}
+}
+
+// trouble is told when the connection becomes slow, and when it is quick again.
+func (c *Client) trouble(troubled bool) {
+	c.troubled.Store(troubled)
+	if troubled {
+		c.mayHaveMissed(false)
+	} else {
+		c.recovered("answers are quick again")
+	}
+}
+
 // anewEvery bounds how often everything is asked for anew on one connection.
-const anewEvery = 5 * time.Second
+const anewEvery = 2 * time.Second
 
 // recovered is told that requests which were refused or slow no longer are: everything is asked for anew.
 func (c *Client) recovered(why string) {
@@ -279,8 +302,11 @@ func (c *Client) recovered(why string) {
 	}
 }
 
-// contact notes an answer of the server.
-func (c *Client) contact() { c.lastContact.Store(time.Now().UnixNano()) }
+// contact notes that the server answered.
+func (c *Client) contact() {
+	now := time.Now() // with its monotonic reading: access.maxStale is a span, and the clock may be set
+	c.lastContact.Store(&now)
+}
 
 // Close ends every Watch, subscription and registration and frees the connections. It may be called twice.
 func (c *Client) Close() error {

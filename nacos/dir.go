@@ -52,6 +52,8 @@ type Dir struct {
 	connected bool               // the directory was there when last looked at
 	since     time.Time          // since when connected is what it is
 	contact   time.Time          // last time it was there
+	moving    map[dirFile]bool   // files that changed, or went, and were not handed on yet
+	blind     bool               // more may have changed than moving tells
 	closed    bool
 	stop      chan struct{}
 	done      chan struct{}
@@ -78,6 +80,7 @@ func OpenDir(path string, logger *slog.Logger) (*Dir, error) {
 		root:     root,
 		log:      logger,
 		files:    map[dirFile]dirSig{},
+		moving:   map[dirFile]bool{},
 		watches:  map[*dirWatch]bool{},
 		subs:     map[*dirSub]bool{},
 		problems: map[string]string{},

@@ -50,8 +50,9 @@ func (d *Dir) start() {
 type dirFollower struct {
 	*Dir
 	notify *fsnotify.Watcher // nil where the system has none left
-	dirty  map[dirFile]bool
+	dirty  map[dirFile]bool  // Dir.moving: written with mu held, by the follower alone
 	rescan bool
+	moved  bool          // something has moved since calm woke anybody
 	took   time.Duration // to look at everything, the last time
 
 	// lived is how long the follower has been looking, which is what silence is measured by. While the machine gives it no
@@ -66,7 +67,7 @@ type dirFollower struct {
 // follow turns events of the file system into changes until the Dir is closed.
 func (d *Dir) follow() {
 	defer close(d.done)
-	f := &dirFollower{Dir: d, dirty: map[dirFile]bool{}}
+	f := &dirFollower{Dir: d, dirty: d.moving}
 	var events chan fsnotify.Event
 	var errs chan error
 	if n, err := fsnotify.NewWatcher(); err != nil {
@@ -91,7 +92,7 @@ func (d *Dir) follow() {
 			f.event(ev)
 		case <-errs: // an overflow: something was not told
 			f.touch()
-			f.rescan = true
+			f.lookAnew()
 		case file := <-d.poke:
 			f.settle([]dirFile{file}, true)
 		case <-timer.C:
@@ -110,7 +111,30 @@ func (d *Dir) follow() {
 			}
 			f.settle(slices.Collect(maps.Keys(f.dirty)), f.settled())
 		}
+		f.calm()
 		timer.Reset(f.next(lastScan))
+	}
+}
+
+// lookAnew has everything looked at, as something changed that is not known.
+func (f *dirFollower) lookAnew() {
+	f.rescan = true
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.blind = true
+}
+
+// calm wakes those who wait for nothing to move any more.
+func (f *dirFollower) calm() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.rescan || len(f.dirty) > 0 || !f.scanned || !f.moved {
+		f.moved = f.moved || len(f.dirty) > 0 || f.blind || !f.scanned
+		return
+	}
+	f.moved = false
+	for w := range f.watches {
+		w.wake()
 	}
 }
 
@@ -189,7 +213,7 @@ func (f *dirFollower) event(ev fsnotify.Event) {
 			return
 		}
 		f.touch()
-		f.rescan = true // a group, a half or the root itself came or went
+		f.lookAnew() // a group, a half or the root itself came or went
 		return
 	}
 	file := dirFile{parts[0], parts[1], parts[2]}
@@ -197,10 +221,12 @@ func (f *dirFollower) event(ev fsnotify.Event) {
 	case strings.HasPrefix(file.name, ".."):
 		// Kubernetes mounts a ConfigMap as links through a hidden "..data", and swaps only that.
 		f.touch()
-		f.rescan = true
+		f.lookAnew()
 	case file.valid():
 		f.touch()
+		f.mu.Lock()
 		f.dirty[file] = true
+		f.mu.Unlock()
 	}
 }
 
@@ -226,8 +252,8 @@ func (f *dirFollower) scan() {
 	f.saw(err)
 	f.listen(f.root)
 	if err != nil {
-		clear(f.dirty) // they are away with everything else; all is looked at when it is back
 		f.mu.Lock()
+		clear(f.dirty) // they are away with everything else; all is looked at when it is back
 		f.scanned = false
 		f.mu.Unlock()
 		return
@@ -242,6 +268,7 @@ func (f *dirFollower) scan() {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.blind = false
 	for file, sig := range found {
 		if old, ok := f.files[file]; !ok || old.changed(sig) {
 			f.dirty[file] = true

@@ -29,6 +29,7 @@ type dirWatch struct {
 
 	delivered map[Key]string // MD5 by key; of run alone
 	synced    bool
+	progress  Progress // what OnProgress was told last; of run alone
 }
 
 // Watch begins to follow documents. Neither OnChange nor OnSynced may call Close.
@@ -132,6 +133,7 @@ func (w *dirWatch) follows(key Key) bool { return w.groups[key.Group] || w.wante
 
 func (w *dirWatch) run() {
 	defer close(w.done)
+	w.tell(Away)
 	var retry <-chan time.Time
 	for {
 		select {
@@ -142,8 +144,12 @@ func (w *dirWatch) run() {
 		}
 		retry = nil
 		keys, whole := w.take()
+		if whole {
+			w.tell(CatchingUp)
+		}
 		if !w.deliver(keys) {
 			// The directory went away, perhaps so shortly that the follower never sees it.
+			w.tell(Away)
 			w.mu.Lock()
 			w.all = w.all || whole
 			w.mu.Unlock()
@@ -156,6 +162,34 @@ func (w *dirWatch) run() {
 				w.cfg.OnSynced()
 			}
 		}
+		if w.progress != Current && !w.moving() {
+			w.tell(Current)
+		}
+	}
+}
+
+// moving tells whether there is more of what this watch follows than was delivered: files that changed, or went and are not
+// believed to be gone yet, while others that changed later may have been delivered.
+func (w *dirWatch) moving() bool {
+	w.dir.mu.Lock()
+	defer w.dir.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.dir.scanned || w.dir.blind || w.all || len(w.pending) > 0 {
+		return true
+	}
+	for file := range w.dir.moving {
+		if file.half == dirConfig && w.follows(Key{file.group, file.name}) {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *dirWatch) tell(p Progress) {
+	w.progress = p
+	if w.cfg.OnProgress != nil {
+		w.cfg.OnProgress(p)
 	}
 }
 
@@ -207,6 +241,9 @@ func (w *dirWatch) deliver(keys []Key) bool {
 			}
 			w.mu.Unlock()
 			return false
+		}
+		if len(changes) > 0 && w.moving() {
+			w.tell(CatchingUp)
 		}
 		if len(changes) > 0 && w.cfg.OnChange != nil {
 			w.cfg.OnChange(changes)

@@ -69,6 +69,7 @@ func (c *Client) call(ctx context.Context, group string, make func() rpc_request
 
 func (c *Client) callOver(ctx context.Context, l *link, sign func(context.Context) (credential, error),
 	make func() rpc_request.IRequest) (rpc_response.IResponse, error) {
+	mended := false // a refused token was replaced
 	for attempt := 0; ; attempt++ {
 		cred, err := sign(ctx)
 		if err != nil {
@@ -91,11 +92,13 @@ func (c *Client) callOver(ctx context.Context, l *link, sign func(context.Contex
 		c.contact()
 		// Success must be looked at: a refused request is err == nil with nothing in it.
 		if !resp.IsSuccess() && resp.GetErrorCode() == codeForbidden {
-			if attempt == 0 && c.auth.refused(ctx, cred) {
+			if !mended && c.auth.refused(ctx, cred) {
+				mended = true
 				continue
 			}
 			return resp, fmt.Errorf("%w: %s", ErrForbidden, c.who())
 		}
+		c.granted(mended)
 		return resp, nil
 	}
 }

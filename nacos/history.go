@@ -23,9 +23,9 @@ type Past struct {
 // Historian is a source that remembers. Nacos does, for 30 days unless it is told otherwise.
 type Historian interface {
 	// History calls each with the versions of a document before the one of now, the newest first, until each returns false:
-	// back to where the document was created, and not to what was deleted before. complete says that it came so far, or that
-	// each ended it; else the source does not remember what was before, or the bound of maxPast was reached.
-	History(ctx context.Context, key Key, each func(Past) bool) (complete bool, err error)
+	// back to where the document was created, and not to what was deleted before. created is when that was; zero if each ended
+	// it, if the source does not remember so far, or if there are more versions than a few hundred.
+	History(ctx context.Context, key Key, each func(Past) bool) (created time.Time, err error)
 	// Created returns a number by which documents are in the order in which they were created; editing one does not change
 	// its number, deleting it and creating it again does. ErrNotFound if there is no such document.
 	Created(ctx context.Context, key Key) (uint64, error)
@@ -77,36 +77,40 @@ func (m *moment) UnmarshalJSON(b []byte) error {
 }
 
 // History implements Historian. It needs the right to read the document.
-func (c *Client) History(ctx context.Context, key Key, each func(Past) bool) (complete bool, err error) {
+func (c *Client) History(ctx context.Context, key Key, each func(Past) bool) (created time.Time, err error) {
 	if err := key.check(); err != nil {
-		return false, fmt.Errorf("history of %s: %w", key, err)
+		return time.Time{}, fmt.Errorf("history of %s: %w", key, err)
 	}
 	rows, err := c.historyRows(ctx, key)
 	if err != nil {
-		return false, fmt.Errorf("history of %s: %w", key, err)
+		return time.Time{}, fmt.Errorf("history of %s: %w", key, err)
 	}
 	for _, row := range rows {
 		switch strings.TrimSpace(row.OpType) {
 		case "I", "D":
-			return true, nil // what was inserted is what the update after it has replaced
+			return row.at(), nil // what was inserted is what the update after it has replaced
 		case "U":
 		default:
 			continue
 		}
 		row, err := c.historyRow(ctx, key, string(row.ID))
 		if err != nil {
-			return false, fmt.Errorf("history of %s: %w", key, err)
-		}
-		until := row.Modified.Time
-		if until.IsZero() {
-			until = row.ModifiedOld.Time
+			return time.Time{}, fmt.Errorf("history of %s: %w", key, err)
 		}
 		content := []byte(row.Content)
-		if !each(Past{Content: content, MD5: cmp.Or(row.MD5, digest(content)), Until: until}) {
-			return true, nil
+		if !each(Past{Content: content, MD5: cmp.Or(row.MD5, digest(content)), Until: row.at()}) {
+			return time.Time{}, nil
 		}
 	}
-	return false, nil
+	return time.Time{}, nil
+}
+
+// at returns when the write was.
+func (r *historyRow) at() time.Time {
+	if r.Modified.IsZero() {
+		return r.ModifiedOld.Time
+	}
+	return r.Modified.Time
 }
 
 // historyRows returns the newest rows of a document, without content.

@@ -15,9 +15,9 @@ import (
 )
 
 // past returns what a source remembers of a document, newest first.
-func past(t *testing.T, c *nacos.Client, key nacos.Key) (contents []string, complete bool) {
+func past(t *testing.T, c *nacos.Client, key nacos.Key) (contents []string, created time.Time) {
 	t.Helper()
-	complete, err := c.History(t.Context(), key, func(p nacos.Past) bool {
+	created, err := c.History(t.Context(), key, func(p nacos.Past) bool {
 		if p.Until.Before(time.Now().Add(-time.Hour)) || p.Until.After(time.Now().Add(time.Hour)) || len(p.MD5) != 32 {
 			t.Errorf("%q until %s, MD5 %q", p.Content, p.Until, p.MD5)
 		}
@@ -27,7 +27,7 @@ func past(t *testing.T, c *nacos.Client, key nacos.Key) (contents []string, comp
 	if err != nil {
 		t.Fatal(err)
 	}
-	return contents, complete
+	return contents, created
 }
 
 // TestHistoryOnNacos: what the real Nacos remembers, and in which order documents were created, whatever was edited since. A
@@ -57,12 +57,12 @@ func TestHistoryOnNacos(t *testing.T) {
 		_, err := reader.Created(t.Context(), older)
 		return err == nil
 	})
-	contents, complete := past(t, reader, older)
-	if diff := cmp.Diff([]string{"two: 2\n", "one: 1\n"}, contents); diff != "" || !complete {
-		t.Errorf("complete %v: %s", complete, diff)
+	contents, begun := past(t, reader, older)
+	if diff := cmp.Diff([]string{"two: 2\n", "one: 1\n"}, contents); diff != "" {
+		t.Error(diff)
 	}
-	if contents, complete := past(t, reader, newer); len(contents) > 0 || !complete {
-		t.Errorf("of a document without history: %q, complete %v", contents, complete)
+	if contents, later := past(t, reader, newer); len(contents) > 0 || begun.Before(time.Now().Add(-time.Hour)) || later.Before(begun) {
+		t.Errorf("of a document without history: %q, created %s, the older one %s", contents, later, begun)
 	}
 	created := func(key nacos.Key) uint64 {
 		t.Helper()
@@ -87,8 +87,8 @@ func TestHistoryOnNacos(t *testing.T) {
 	if n := created(older); n <= second {
 		t.Errorf("created anew it has %d, the other one %d", n, second)
 	}
-	if contents, complete := past(t, reader, older); len(contents) != 1 || contents[0] != "anew: 1\n" || !complete {
-		t.Errorf("of what was before the deletion: %q, complete %v", contents, complete)
+	if contents, anew := past(t, reader, older); len(contents) != 1 || contents[0] != "anew: 1\n" || !anew.After(begun) {
+		t.Errorf("of what was before the deletion: %q, created %s, before that %s", contents, anew, begun)
 	}
 	n := 0
 	if _, err := reader.History(t.Context(), older, func(nacos.Past) bool { n++; return false }); err != nil || n != 1 {
@@ -105,7 +105,7 @@ func TestHistoryOf2x(t *testing.T) {
 			q := r.URL.Query()
 			asked = append(asked, url.Values{"nid": q["nid"], "group": q["group"], "dataId": q["dataId"], "tenant": q["tenant"]}.Encode())
 			if q.Get("nid") == "" {
-				_, _ = fmt.Fprint(w, `{"totalCount":2,"pageItems":[{"id":"7","dataId":"a","group":"g","content":null,"opType":"U         ","lastModifiedTime":"2026-11-30T10:00:00.000+0800"},{"id":"6","opType":"I         "}]}`)
+				_, _ = fmt.Fprint(w, `{"totalCount":2,"pageItems":[{"id":"7","dataId":"a","group":"g","content":null,"opType":"U         ","lastModifiedTime":"2026-11-30T10:00:00.000+0800"},{"id":"6","opType":"I         ","lastModifiedTime":"2026-11-29T10:00:00.000+0800"}]}`)
 				return
 			}
 			_, _ = fmt.Fprint(w, `{"id":"7","dataId":"a","group":"g","content":"old","md5":"149603e6c03516362a8da23f624db945","opType":"U         ","lastModifiedTime":"2026-11-30T10:00:00.000+0800"}`)
@@ -117,9 +117,9 @@ func TestHistoryOf2x(t *testing.T) {
 	})
 	key := nacos.Key{Group: "g", DataID: "a"}
 	var got []nacos.Past
-	complete, err := c.History(t.Context(), key, func(p nacos.Past) bool { got = append(got, p); return true })
-	if err != nil || !complete || len(got) != 1 || string(got[0].Content) != "old" || !got[0].Until.Equal(time.Date(2026, 11, 30, 2, 0, 0, 0, time.UTC)) {
-		t.Errorf("%+v, complete %v: %v", got, complete, err)
+	created, err := c.History(t.Context(), key, func(p nacos.Past) bool { got = append(got, p); return true })
+	if err != nil || !created.Equal(time.Date(2026, 11, 29, 2, 0, 0, 0, time.UTC)) || len(got) != 1 || string(got[0].Content) != "old" || !got[0].Until.Equal(time.Date(2026, 11, 30, 2, 0, 0, 0, time.UTC)) {
+		t.Errorf("%+v, created %s: %v", got, created, err)
 	}
 	if len(asked) != 2 || asked[1] != "dataId=a&group=g&nid=7&tenant=" {
 		t.Errorf("asked %q", asked)
@@ -131,7 +131,7 @@ func TestHistoryOf2x(t *testing.T) {
 
 // TestHistoryThatIsRefusedOrForgotten: what Nacos does not remember is not taken for the beginning.
 func TestHistoryThatIsRefusedOrForgotten(t *testing.T) {
-	answer := func(list string, status int) (bool, error) {
+	answer := func(list string, status int) (time.Time, error) {
 		c := fakeHTTP(t, nacos.Config{}, func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(status)
 			if r.URL.Query().Get("nid") == "" {
@@ -142,14 +142,14 @@ func TestHistoryThatIsRefusedOrForgotten(t *testing.T) {
 		})
 		return c.History(t.Context(), nacos.Key{Group: "g", DataID: "a"}, func(nacos.Past) bool { return true })
 	}
-	if complete, err := answer(`{"code":0,"data":{"totalCount":1,"pageItems":[{"id":"7","opType":"U"}]}}`, 200); complete || err != nil {
-		t.Errorf("without an insertion: complete %v, %v", complete, err)
+	if created, err := answer(`{"code":0,"data":{"totalCount":1,"pageItems":[{"id":"7","opType":"U","modifyTime":1796081784192}]}}`, 200); !created.IsZero() || err != nil {
+		t.Errorf("without an insertion: %s, %v", created, err)
 	}
-	if complete, err := answer(`{"code":0,"data":{"totalCount":0,"pageItems":[]}}`, 200); complete || err != nil {
-		t.Errorf("without anything: complete %v, %v", complete, err)
+	if created, err := answer(`{"code":0,"data":{"totalCount":0,"pageItems":[]}}`, 200); !created.IsZero() || err != nil {
+		t.Errorf("without anything: %s, %v", created, err)
 	}
-	if complete, err := answer(`{"code":0,"data":{"pageItems":[{"id":"7","opType":"U","publishType":"gray"},{"id":"6","opType":"I","publishType":"formal"}]}}`, 200); !complete || err != nil {
-		t.Errorf("a version for some clients: complete %v, %v", complete, err)
+	if created, err := answer(`{"code":0,"data":{"pageItems":[{"id":"7","opType":"I","publishType":"gray","modifyTime":1},{"id":"6","opType":"I","publishType":"formal","modifyTime":1796081784192}]}}`, 200); created.UnixMilli() != 1796081784192 || err != nil {
+		t.Errorf("a version for some clients: %s, %v", created, err)
 	}
 	if _, err := answer(`no`, 403); !errors.Is(err, nacos.ErrForbidden) {
 		t.Errorf("refused: %v", err)

@@ -283,6 +283,7 @@ func (c *Client) admin(ctx context.Context, r request) ([]byte, error) {
 		body, err := c.http.do(ctx, try)
 		if err == nil {
 			c.contact()
+			c.granted(attempt > 0)
 			return body, nil
 		}
 		if errors.Is(err, ErrForbidden) && attempt == 0 && c.auth.refused(ctx, cred) {

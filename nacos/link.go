@@ -36,6 +36,7 @@ type link struct {
 	changed   func(up bool, a string, err error) // called by one goroutine, in order
 	prove     func(*conn)                        // proves that pushes arrive, until the connection is lost; may be nil
 	arrived   func()                             // called for each push; may be nil
+	troubled  func(bool)                         // told when answers become slow, and when they are quick again
 
 	cancel context.CancelFunc
 	ctx    context.Context
@@ -208,7 +209,7 @@ func (l *link) attend(c *conn) error {
 		if _, err := c.request(l.ctx, rpc_request.NewHealthCheckRequest(), aliveTimeout); err != nil {
 			return fmt.Errorf("server no longer answers: %w", err)
 		}
-		answers.took(time.Since(began), l.c.recovered)
+		answers.took(time.Since(began), l.troubled)
 	}
 }
 

@@ -106,6 +106,11 @@ func (c *Client) naming(namespace string) (*naming, error) {
 			poke(n.wake)
 		}
 	}
+	n.link.troubled = func(troubled bool) {
+		if !troubled {
+			c.recovered("answers about services are quick again")
+		}
+	}
 	n.link.start()
 	n.wg.Go(func() { n.run(n.wake, n.send) })
 	n.wg.Go(func() { n.run(n.news, n.tell) }) // by itself: an answer that does not come holds up no push
@@ -196,7 +201,7 @@ func (n *naming) update(s *subscription, info sdkmodel.Service) {
 	s.latest = make([]Instance, 0, len(info.Hosts))
 	for _, h := range info.Hosts {
 		s.latest = append(s.latest, Instance{Host: h.Ip, Port: int(h.Port), Weight: h.Weight, Healthy: h.Healthy, //nolint:gosec // a port
-			Enabled: h.Enable, Metadata: h.Metadata, Persistent: !h.Ephemeral})
+			Enabled: h.Enable, Metadata: h.Metadata})
 	}
 	s.dirty = true
 	poke(n.news)

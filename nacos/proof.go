@@ -121,15 +121,14 @@ func (c *Client) prove(cn *conn) {
 			return
 		}
 		began := time.Now()
-		switch c.probe(cn) {
+		switch c.probe(cn, func() { answers.took(slowAnswer+1, c.trouble) }) {
 		case probeBack:
 			proven, wait = time.Now(), probeEvery
 			c.probes.proven()
 			c.problem("push", "")
-			answers.took(time.Since(began), c.recovered)
+			answers.took(time.Since(began), c.trouble)
 		case probeSilent:
 			wait = 0
-			answers.slow = true
 			silence := time.Since(proven)
 			if silence > 4*probeLost {
 				c.problem("push", "Nacos answers, but nothing that it pushes arrives: edits are found by lists only")
@@ -156,8 +155,10 @@ const (
 	probeUnwanted                 // the server takes no probes
 )
 
-// probe sends one probe and waits for it.
-func (c *Client) probe(cn *conn) probeEnd {
+// probe sends one probe and waits for it; slow is called if it is slow to come back.
+func (c *Client) probe(cn *conn, slow func()) probeEnd {
+	late := time.AfterFunc(slowAnswer, slow)
+	defer late.Stop()
 	name, echo := c.probes.begin()
 	resp, err := c.fuzzyWatch(c.ctx, probeGroup, probePattern, []string{name + "+" + probeGroup + "+" + PublicNamespace}, false)
 	if err != nil {
@@ -193,14 +194,21 @@ func (c *Client) probed(groupKey string) bool {
 	return true
 }
 
-// answering measures requests of a connection's own, so that everything is asked for anew once they are quick after they were
-// slow: what came meanwhile may have been lost.
-type answering struct{ slow bool }
+// answering measures requests of a connection's own: what comes while they are slow may be lost, or come in another order.
+type answering struct {
+	mu   sync.Mutex
+	slow bool
+}
 
-func (a *answering) took(d time.Duration, recovered func(string)) {
-	if a.slow && d <= quickAnswer {
+func (a *answering) took(d time.Duration, troubled func(bool)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.slow && d <= quickAnswer:
 		a.slow = false
-		recovered("answers are quick again")
+		troubled(false)
+	case !a.slow && d > slowAnswer:
+		a.slow = true
+		troubled(true)
 	}
-	a.slow = a.slow || d > slowAnswer
 }

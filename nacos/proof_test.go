@@ -15,7 +15,7 @@ func (f *flow) proofAge() time.Duration { return time.Since(f.c.Status().PushPro
 // TestPushProof: the age of the last proof that pushes arrive is small while they do, grows while they do not, and is small
 // again on the connection that replaces the deaf one. Where the server takes no probes there is none.
 func TestPushProof(t *testing.T) {
-	bubble(t, nil, func(f *flow) {
+	inBubble(t, nil, func(f *flow) {
 		for range 60 {
 			if age := f.proofAge(); age > 2*time.Second {
 				t.Errorf("proof of %s ago while pushes arrive", age)
@@ -37,7 +37,7 @@ func TestPushProof(t *testing.T) {
 			t.Errorf("proof of %s ago when pushes arrive again", age)
 		}
 	})
-	bubble(t, nil, func(f *flow) {
+	inBubble(t, nil, func(f *flow) {
 		f.s.NoFuzzy(true)
 		f.s.Net.Reset(fakenacos.GRPC)
 		time.Sleep(10 * time.Second)
@@ -54,7 +54,7 @@ func TestPushProof(t *testing.T) {
 
 // TestServerThatNeverPushes: it is said, everything is found by lists, and connections are not made all the time.
 func TestServerThatNeverPushes(t *testing.T) {
-	bubble(t, nil, func(f *flow) {
+	inBubble(t, nil, func(f *flow) {
 		f.s.Silence(true)
 		time.Sleep(10 * time.Minute)
 		setups := f.s.Asked("ServerCheckRequest")
@@ -83,7 +83,7 @@ func TestServerThatNeverPushes(t *testing.T) {
 func TestFuzzyWatchIsAskedForAfterARefusal(t *testing.T) {
 	for name, refuse := range map[string]func(*fakenacos.Server, bool){"login": (*fakenacos.Server).Refuse, "right": (*fakenacos.Server).NoFuzzy} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(c *nacos.Config) { c.ListInterval = 10 * time.Minute }, func(f *flow) {
+			inBubble(t, func(c *nacos.Config) { c.ListInterval = 10 * time.Minute }, func(f *flow) {
 				refuse(f.s, true)
 				f.s.Net.Reset(fakenacos.GRPC)
 				time.Sleep(6 * time.Second)
@@ -101,7 +101,7 @@ func TestFuzzyWatchIsAskedForAfterARefusal(t *testing.T) {
 
 // TestSlowListPutsNothingOff: nothing is pushed, so that only lists tell; they were slow for ten minutes and are quick again.
 func TestSlowListPutsNothingOff(t *testing.T) {
-	bubble(t, nil, func(f *flow) {
+	inBubble(t, nil, func(f *flow) {
 		f.s.NoFuzzy(true)
 		f.s.Net.Reset(fakenacos.GRPC)
 		f.s.Silence(true)
@@ -125,7 +125,7 @@ func TestSlowListPutsNothingOff(t *testing.T) {
 // TestDocumentThatIsBackIsAskedForWithPauses: a list shows a document again that was removed, and the copy that queries are
 // answered from lags behind. Asked for without a pause it would cost the server thousands of queries.
 func TestDocumentThatIsBackIsAskedForWithPauses(t *testing.T) {
-	bubble(t, nil, func(f *flow) {
+	inBubble(t, nil, func(f *flow) {
 		key := nacos.Key{Group: "g", DataID: "doc1"}
 		f.s.Net.Refuse(fakenacos.GRPC, true)
 		f.s.Net.Reset(fakenacos.GRPC)
@@ -145,7 +145,7 @@ func TestDocumentThatIsBackIsAskedForWithPauses(t *testing.T) {
 
 // TestUnansweredSubscriptionHoldsUpNoPush: what is pushed of one service is told while another one's subscription waits.
 func TestUnansweredSubscriptionHoldsUpNoPush(t *testing.T) {
-	bubble(t, nil, func(f *flow) {
+	inBubble(t, nil, func(f *flow) {
 		f.s.Hang("hung")
 		stop, err := f.c.Subscribe(nacos.ServiceRef{Service: "hung"}, func([]nacos.Instance) {})
 		if err != nil {

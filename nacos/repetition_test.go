@@ -2,13 +2,14 @@ package nacos
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/bubble"
 )
 
 // TestSlowListeningPutsNothingOff was seen red with the pause only told from how long listening took.
 func TestSlowListeningPutsNothingOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var r repetition
 		r.took(10 * time.Second)
 		time.Sleep(mostPutOff)

@@ -79,7 +79,25 @@ type WatchConfig struct {
 	// OnSynced is called once, after every group has been listed and every document in them and every wanted
 	// document has been delivered or found absent.
 	OnSynced func()
+	// OnProgress, if not nil, is told how far what was delivered is from what there is. What is delivered while it is not
+	// Current belongs together: each change by itself would make a mix of moments. Calls are serialised with OnChange, and
+	// come before what they are about. The same may be told more than once.
+	OnProgress func(Progress)
 }
+
+// Progress is how far a Watch is from what its source holds.
+type Progress int
+
+// Progresses of a Watch, which begins Away.
+const (
+	// Away: the source does not answer, and what happens in it is missed.
+	Away Progress = iota
+	// CatchingUp: the source answers, or answers slowly, and what was missed is being read. What may not be read holds
+	// nothing up.
+	CatchingUp
+	// Current: all that was missed has been delivered.
+	Current
+)
 
 // Watch follows documents until it is closed. Both sources return one.
 type Watch interface {
@@ -108,8 +126,6 @@ type Instance struct {
 	Healthy  bool
 	Enabled  bool
 	Metadata map[string]string
-	// Persistent: it stays until somebody removes it, where others go with the connection that registered them.
-	Persistent bool
 }
 
 // Status is how a source stands with its server.
@@ -117,7 +133,7 @@ type Status struct {
 	Kind        string    // "nacos" or "dir"
 	Connected   bool      // requests are being answered
 	Since       time.Time // since when Connected is what it is
-	LastContact time.Time // last answered request
+	LastContact time.Time // last answered request; with a monotonic reading
 	PushProof   time.Time // when something that the server pushed last arrived; zero: it takes no probes of that
 	Server      string    // version of the server, where it says
 	Problems    []string  // what a person should mend, e.g. a missing permission and how to grant it

@@ -63,8 +63,11 @@ type watch struct {
 	synced     bool
 	generation uint64 // of the connection that the listening belongs to
 	unlisten   []Key
-	relisten   bool // listen to everything anew
+	refused    map[string]time.Time // groups that may not be listened to, until they are tried again
+	relisten   bool                 // listen to everything anew
 	closed     bool
+
+	catchUp catchUp
 
 	listing      context.CancelFunc // ends the list under way; nil if there is none
 	listingSince time.Time
@@ -91,6 +94,8 @@ type followed struct {
 	misses    int // lists in a row that lack it
 	notFound  int // answers in a row, for documents that no list covers
 	notFirst  time.Time
+	missed    time.Time // when the first of those lists was taken
+	forbidden bool      // the last answer; parked because of that
 	found     time.Time // begin of the last query that found it
 }
 
@@ -107,6 +112,7 @@ func (c *Client) Watch(cfg WatchConfig) (Watch, error) {
 		groups:     make(map[string]bool),
 		lists:      make(map[string]*groupList),
 		docs:       make(map[Key]*followed),
+		refused:    make(map[string]time.Time),
 		listenNow:  make(chan struct{}, 1),
 		listNow:    make(chan struct{}, 1),
 		deliverNow: make(chan struct{}, 1),
@@ -123,6 +129,8 @@ func (c *Client) Watch(cfg WatchConfig) (Watch, error) {
 			w.follow(k).know(md5)
 		}
 	}
+	w.fallBehind()
+	w.catchUp.away = c.link.current() == nil
 	w.ctx, w.cancel = context.WithCancel(c.ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -242,6 +250,9 @@ func (w *watch) Close() {
 // askAnew lists and listens to everything once more: there is a new connection, or what was refused or slow no longer is.
 func (w *watch) askAnew() {
 	w.mu.Lock()
+	w.fallBehind()
+	w.catchUp.away = false
+	w.catchUp.serial++
 	for _, l := range w.lists {
 		l.next = time.Time{}
 	}
@@ -250,6 +261,7 @@ func (w *watch) askAnew() {
 		w.listing() // it may never end
 	}
 	w.relisten = true
+	clear(w.refused)
 	now := time.Now()
 	for _, k := range w.parked {
 		if d := w.docs[k]; d != nil && !d.parkedUntil.IsZero() {
@@ -262,12 +274,20 @@ func (w *watch) askAnew() {
 }
 
 func (w *watch) emit(ch Change) {
+	if len(w.out) == 0 {
+		w.catchUp.emitted = time.Now()
+	}
 	w.out = append(w.out, ch)
+	if l := w.lists[ch.Key.Group]; l != nil {
+		l.clean = streak{}
+	}
+	w.catchUp.changed = time.Now()
 	poke(w.deliverNow)
 }
 
 // deliver is the only goroutine that calls back.
 func (w *watch) deliver() {
+	told, serial := false, 0
 	for {
 		select {
 		case <-w.ctx.Done():
@@ -275,14 +295,30 @@ func (w *watch) deliver() {
 		case <-w.deliverNow:
 		}
 		w.mu.Lock()
-		changes := newest(w.out)
-		w.out = nil
+		tell := w.catchUp.behind && w.catchUp.serial != serial
+		serial = w.catchUp.serial
+		progress := CatchingUp
+		if w.catchUp.away {
+			progress = Away
+		}
+		var changes []Change
+		if w.ripe() {
+			changes, w.out = newest(w.out), nil
+		}
 		w.mu.Unlock()
+		if tell {
+			told = true
+			w.tell(progress)
+		}
 		if len(changes) > 0 && w.ctx.Err() == nil {
 			w.cfg.OnChange(changes)
 		}
 		if w.inSync() && w.cfg.OnSynced != nil && w.ctx.Err() == nil {
 			w.cfg.OnSynced()
+		}
+		if told && w.caughtUp() {
+			told = false
+			w.tell(Current)
 		}
 	}
 }
@@ -319,7 +355,7 @@ func (w *watch) inSync() bool {
 	}
 	w.synced = true
 	for _, l := range w.lists {
-		l.again()
+		w.again(l, true)
 	}
 	return true
 }

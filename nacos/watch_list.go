@@ -33,13 +33,16 @@ const (
 
 // groupList is how the listing of one group goes.
 type groupList struct {
-	done     bool // listed at least once
-	usable   bool // the last attempt gave a whole list, or failed for want of a connection
-	next     time.Time
-	took     time.Duration // the last one
-	rows     int           // in it
-	interval time.Duration // the current one, grown where needed
-	silence  time.Duration // after which the next attempt is given up
+	done      bool // listed at least once
+	usable    bool // the last attempt gave a whole list, or failed for want of a connection
+	next      time.Time
+	took      time.Duration // the last one
+	rows      int           // in it
+	clean     streak
+	forbidden bool          // there is no right to list it
+	partial   bool          // the last list was not the whole
+	interval  time.Duration // the current one, grown where needed
+	silence   time.Duration // after which the next attempt is given up
 }
 
 // listLoop lists each group at once when connected, then again and again.
@@ -96,6 +99,10 @@ func (w *watch) listGroup(group string) {
 	var status *statusError
 	switch {
 	case err == nil:
+		if l.forbidden {
+			l.forbidden = false
+			w.fallBehind() // what happened in the group meanwhile is about to come
+		}
 		l.took, l.rows = took, len(entries)
 		l.interval = w.listInterval()
 		l.silence = 0
@@ -106,6 +113,7 @@ func (w *watch) listGroup(group string) {
 		l.interval, l.silence = 0, 0
 	case errors.Is(err, ErrForbidden):
 		l.usable = false
+		l.forbidden = missingRight(err)
 		l.interval = forbiddenWait
 	case !errors.As(err, &status): // away: its HTTP port opens some seconds after gRPC answers
 		l.interval = awayWait
@@ -118,7 +126,7 @@ func (w *watch) listGroup(group string) {
 	if err != nil {
 		w.c.log.Debug("nacos list failed", "group", group, "error", err)
 	}
-	l.again()
+	w.again(l, err == nil)
 	if w.listAnew {
 		l.next = time.Time{} // its rows may be of before
 	}
@@ -129,19 +137,32 @@ func (w *watch) listGroup(group string) {
 		// What the first list showed is still to be read, and the server should have its hands free for that.
 		l.next = time.Now().Add(maxListInterval)
 	}
-	l.usable = complete
+	l.usable, l.partial = complete, !complete
 	l.done = true
-	w.compare(group, entries, complete, began)
+	if clean := w.compare(group, entries, complete, began); !clean || w.listAnew {
+		l.clean = streak{}
+	} else {
+		if l.clean.first.IsZero() {
+			l.clean.first = time.Now()
+		}
+		l.clean.last = began
+	}
 	poke(w.deliverNow)
 }
 
-// again has the group listed within an interval from now.
-func (l *groupList) again() { l.next = time.Now().Add(l.interval - rand.N(l.interval/5+1)) }
+// again has the group listed within an interval from now, and sooner while the watch catches up and lists are answered. The
+// caller holds mu.
+func (w *watch) again(l *groupList, answered bool) {
+	l.next = time.Now().Add(l.interval - rand.N(l.interval/5+1))
+	if answered && w.catchUp.behind && time.Since(w.catchUp.since) < behindMost {
+		w.listWithin(l, max(behindPace, 2*time.Duration(l.rows)*rowCost))
+	}
+}
 
 // listWithin has a group listed that soon, if it is not anyway. The caller holds mu.
-func (w *watch) listWithin(group string, d time.Duration) {
-	if soon := time.Now().Add(d); soon.Before(w.lists[group].next) {
-		w.lists[group].next = soon
+func (w *watch) listWithin(l *groupList, d time.Duration) {
+	if soon := time.Now().Add(d); soon.Before(l.next) {
+		l.next = soon
 	}
 }
 
@@ -156,8 +177,9 @@ func (w *watch) listInterval() time.Duration {
 	return max(w.c.cfg.ListInterval, min(share(work), maxListInterval), min(share(all), mostPutOff))
 }
 
-// compare marks what a list shows to be new, changed or missing; the caller holds mu.
-func (w *watch) compare(group string, entries []Entry, complete bool, began time.Time) {
+// compare marks what a list shows to be new, changed or missing, and reports whether nothing was. The caller holds mu.
+func (w *watch) compare(group string, entries []Entry, complete bool, began time.Time) (clean bool) {
+	clean = true
 	w.listSerial++
 	for _, e := range entries {
 		if e.Key.check() != nil {
@@ -170,8 +192,9 @@ func (w *watch) compare(group string, entries []Entry, complete bool, began time
 			d.listMD5 = ""
 			w.resolve(d)
 		case d.found.After(began):
-			// asked for after the list was
+			clean = false // asked for after the list was
 		default:
+			clean = false
 			d.listMD5, d.reasks = e.MD5, 0
 			if !d.fresh {
 				w.mark(d, becauseCompared)
@@ -180,16 +203,25 @@ func (w *watch) compare(group string, entries []Entry, complete bool, began time
 	}
 	poke(w.listenNow)
 	if !complete {
-		return
+		return clean
 	}
 	for k, d := range w.docs {
-		if k.Group != group || d.listed == w.listSerial || !d.exists || d.found.After(began) {
+		if k.Group != group || d.listed == w.listSerial || !d.exists {
 			continue
 		}
-		if d.misses++; d.misses >= 2 {
+		clean = false
+		if d.found.After(began) {
+			continue
+		}
+		if d.misses == 0 {
+			d.missed = began
+		}
+		// Lists that follow upon each other at once are as good as one.
+		if d.misses++; d.misses >= 2 && began.Sub(d.missed) >= confirmAfter {
 			w.mark(d, becauseMissing)
 		} else {
-			w.listWithin(group, confirmAfter)
+			w.listWithin(w.lists[group], max(confirmAfter-time.Since(d.missed), behindPace))
 		}
 	}
+	return clean
 }

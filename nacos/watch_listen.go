@@ -87,6 +87,7 @@ func (w *watch) listenLoop() {
 		case <-w.listenNow:
 		case <-ticker.C:
 			w.unpark()
+			poke(w.deliverNow) // what waits for others, or for quiet
 		}
 		cn := w.c.link.current()
 		if cn == nil {
@@ -106,6 +107,7 @@ func (w *watch) listenLoop() {
 				w.unheard = append(w.unheard, d)
 			}
 			w.unlisten = nil // a new connection listens to nothing
+			clear(w.refused)
 			again.begin(now)
 			w.wg.Go(func() { w.fuzzy(cn) })
 		}
@@ -147,12 +149,18 @@ func (r *repetition) took(d time.Duration) {
 // list covers. The caller holds mu.
 func (w *watch) due(all, unlisted bool) map[string][]*followed {
 	out := make(map[string][]*followed)
+	var refused []*followed
+	now := time.Now()
 	for _, d := range w.unheard {
-		if w.docs[d.key] == d && !d.listening {
+		switch {
+		case w.docs[d.key] != d || d.listening:
+		case now.Before(w.refused[d.key.Group]):
+			refused = append(refused, d)
+		default:
 			out[d.key.Group] = append(out[d.key.Group], d)
 		}
 	}
-	w.unheard = nil
+	w.unheard = refused
 	if !all && !unlisted {
 		return out
 	}
@@ -191,6 +199,7 @@ func (w *watch) listenTo(group string, docs []*followed) {
 	contexts := make([]sdkmodel.ConfigListenContext, len(docs))
 	w.mu.Lock()
 	generation := w.generation
+	w.catchUp.hearing++
 	for i, d := range docs {
 		contexts[i] = sdkmodel.ConfigListenContext{Group: group, DataId: d.key.DataID, Md5: d.md5}
 	}
@@ -198,8 +207,18 @@ func (w *watch) listenTo(group string, docs []*followed) {
 	changed, err := w.c.listen(w.ctx, group, contexts, true)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.catchUp.hearing--
+	poke(w.deliverNow)
 	if err != nil {
 		w.unheard = append(w.unheard, docs...)
+		if !missingRight(err) {
+			w.lack()
+		} else {
+			w.refused[group] = time.Now().Add(jitter(time.Second))
+		}
+		for _, d := range docs {
+			w.allowed(d, missingRight(err))
+		}
 		for _, d := range docs {
 			if d.fresh && w.docs[d.key] == d && errors.Is(err, ErrForbidden) {
 				d.fresh = false
@@ -218,6 +237,7 @@ func (w *watch) listenTo(group string, docs []*followed) {
 		}
 		fresh := d.fresh
 		d.fresh = false
+		w.allowed(d, false)
 		switch {
 		case changed[d.key]:
 			w.mark(d, becauseCompared)
@@ -251,7 +271,6 @@ func (c *Client) listen(ctx context.Context, group string, contexts []sdkmodel.C
 	if err != nil {
 		if missingRight(err) {
 			c.problem("listen "+group, fmt.Sprintf("listening to %s is not permitted: %v: grant it action r on %s", group, err, c.resource(group)))
-			sleep(ctx, jitter(time.Second))
 		}
 		return nil, err
 	}

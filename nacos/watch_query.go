@@ -82,7 +82,11 @@ func (w *watch) take() *followed {
 func (w *watch) queryLoop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	defer func() { w.querying-- }()
+	defer func() {
+		if w.querying--; w.querying == 0 {
+			poke(w.deliverNow)
+		}
+	}()
 	for !w.closed {
 		d := w.take()
 		if d == nil {
@@ -97,11 +101,21 @@ func (w *watch) queryLoop() {
 		if w.docs[d.key] != d || w.closed {
 			continue
 		}
+		w.allowed(d, missingRight(err))
 		w.answered(d, why, began, doc, err)
 		if d.dirty && d.parkedUntil.IsZero() {
 			w.enqueue(d)
 		}
 	}
+}
+
+// allowed notes whether a document may be read. One that may be again is news of what is past; and one that may not be any
+// more, perhaps only until there is another token, has news that is not known. The caller holds mu.
+func (w *watch) allowed(d *followed, forbidden bool) {
+	if d.forbidden != forbidden {
+		w.lack()
+	}
+	d.forbidden = forbidden
 }
 
 // answered takes in the answer to a query; the caller holds mu.
@@ -112,6 +126,9 @@ func (w *watch) answered(d *followed, why reason, began time.Time, doc Document,
 	case errors.Is(err, ErrNotFound):
 		w.absent(d, why)
 	default:
+		if !d.forbidden {
+			w.lack()
+		}
 		wait := 300 * time.Millisecond
 		if errors.Is(err, ErrForbidden) {
 			wait = forbiddenWait
@@ -169,7 +186,7 @@ func (w *watch) absent(d *followed, why reason) {
 		w.park(d, w.c.cfg.ListInterval)
 	default:
 		d.listMD5, d.reasks = "", 0
-		w.listWithin(d.key.Group, listSoon)
+		w.listWithin(w.lists[d.key.Group], listSoon)
 	}
 }
 

@@ -39,6 +39,7 @@ type Replica struct {
 type Status struct {
 	Version   string                   `json:"version"`
 	Ready     bool                     `json:"ready"`
+	Alerts    []string                 `json:"alerts"` // what a person should mend at once, as callers are denied or allowed for it
 	Source    Source                   `json:"source"`
 	Pending   int                      `json:"pendingValidations"`
 	Rejected  catalog.RejectedCount    `json:"rejected"`

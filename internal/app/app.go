@@ -31,6 +31,7 @@ import (
 // App is a running proxy. Start makes one.
 type App struct {
 	config  config.Config
+	host    Host
 	version string
 	log     *slog.Logger
 	started time.Time
@@ -84,10 +85,29 @@ func Run(ctx context.Context, cfg config.Config, version string, log *slog.Logge
 	}
 }
 
+// Host is what an App has around it. Fields that are nil mean the host's network and disk.
+type Host struct {
+	Listen func(network, address string) (net.Listener, error)
+	// Nacos and Backend connect to an address of Nacos's and of a backend's. Backends that may not be dialled are refused
+	// before.
+	Nacos, Backend func(ctx context.Context, network, address string) (net.Conn, error)
+	// Disk is asked before each write of the store, which its error fails.
+	Disk func() error
+}
+
 // Start listens and serves; it does not wait for the source. ctx bounds the start, not the App's life: end it with
 // Drain.
 func Start(ctx context.Context, cfg config.Config, version string, log *slog.Logger) (*App, error) {
+	return StartOn(ctx, Host{}, cfg, version, log)
+}
+
+// StartOn is Start with a host of the caller's, such as a network in memory.
+func StartOn(ctx context.Context, host Host, cfg config.Config, version string, log *slog.Logger) (*App, error) {
+	if host.Listen == nil {
+		host.Listen = net.Listen
+	}
 	a := &App{
+		host:   host,
 		config: cfg, version: version, log: log, started: time.Now(), failed: make(chan error, 2),
 		metrics: prometheus.NewRegistry(), replica: replicaID(),
 	}
@@ -126,10 +146,10 @@ func (a *App) Ready() bool { return !a.draining.Load() && a.catalog.Index().Sync
 
 func (a *App) listen() error {
 	var err error
-	if a.listener, err = net.Listen("tcp", a.config.Listen); err != nil {
+	if a.listener, err = a.host.Listen("tcp", a.config.Listen); err != nil {
 		return fmt.Errorf("listen for clients: %w", err)
 	}
-	if a.adminListener, err = net.Listen("tcp", a.config.Admin.Listen); err != nil {
+	if a.adminListener, err = a.host.Listen("tcp", a.config.Admin.Listen); err != nil {
 		return fmt.Errorf("listen for operators: %w", err)
 	}
 	tlsConfig, err := a.tlsConfig()

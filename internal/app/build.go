@@ -36,12 +36,12 @@ const keepAlive = 15 * time.Second
 // build makes all parts; nothing is served or followed yet.
 func (a *App) build(ctx context.Context) error {
 	var err error
-	if a.feeds, err = openFeeds(ctx, a.config, a.log); err != nil {
+	if a.feeds, err = openFeeds(ctx, a.config, a.host.Nacos, a.log); err != nil {
 		return err
 	}
 	a.openStore()
-	initial, known, retired := a.kept.load()
-	a.feeds.known = known
+	kept := a.kept.load()
+	a.feeds.known = kept.known
 	limits := a.config.Limits
 	tlsFiles := upstream.TLSFiles{Dir: a.config.Upstream.TLSDir}
 	if dir := tlsFiles.Dir; dir != "" && upstream.TLSFilesFor(dir).Elsewhere {
@@ -51,6 +51,7 @@ func (a *App) build(ctx context.Context) error {
 		Subscribe: a.subscribe, Namespace: a.namespace(), Allow: a.config.Upstream.Allow, Deny: a.config.Upstream.Deny, Never: a.never,
 		TLSFiles: tlsFiles,
 		CallTime: limits.CallTime, StreamIdle: limits.StreamIdle, ResponseBody: limits.ResponseBody, Log: a.log,
+		Dial: a.host.Backend,
 	})
 	a.catalog, err = catalog.New(catalog.Options{
 		Services: a.config.Cache.Services, DefaultOpen: a.config.Access.Default == registry.AuthDisabled, Backends: a.upstreams,
@@ -58,12 +59,11 @@ func (a *App) build(ctx context.Context) error {
 			return convert.Options{Secrets: s, ForwardHeaders: a.config.Upstream.ForwardHeaders}
 		},
 		ForwardHeaders:   a.config.Upstream.ForwardHeaders,
-		KeySources:       a.config.Access.Sources,
 		TLSFiles:         tlsFiles,
 		CredentialGroups: a.credentialGroups(), Env: a.config.Credentials.Env, Files: a.config.Credentials.Files,
-		Retired: retired, Unsure: a.kept.open() && a.kept.store().Unsure(),
+		Retired: kept.retired, Holders: kept.holders, Past: a.feeds.past(), Unsure: a.kept.open() && a.kept.store().Unsure(),
 		OnKeep: a.keep, OnWants: a.feeds.want, OnSwap: a.swapped, Log: a.log,
-	}, initial)
+	}, kept.documents)
 	if err != nil {
 		return err
 	}
@@ -121,6 +121,12 @@ func (a *App) gauges() {
 		return time.Since(proof).Seconds()
 	})
 	gauge("nmp_index_serial", "Number of the configuration in force; grows with each change.", func() float64 { return float64(a.catalog.Index().Serial()) })
+	gauge("nmp_grants_rejected", "Grants documents whose newest version is rejected: their switch counts as on, and what they were to revoke is not.", func() float64 {
+		return float64(a.catalog.Index().RejectedGrants())
+	})
+	gauge("nmp_names_undecided", "Names that several entries of the registry carry, of which nobody knows which had it first.", func() float64 {
+		return float64(len(a.catalog.Index().Guessed()))
+	})
 	gauge("nmp_store_failing", "1 while the last-known-good store cannot be written.", func() float64 {
 		return asFloat(a.kept.open() && a.kept.store().Status().Failing != "")
 	})
@@ -251,14 +257,24 @@ func (a *App) staleSince() (time.Time, bool) {
 	if status.Connected {
 		return time.Time{}, false
 	}
-	since := status.LastContact
-	if since.IsZero() && a.kept.open() {
-		since = a.kept.store().LastContact()
+	if !status.LastContact.IsZero() {
+		return status.LastContact, true
 	}
-	if since.IsZero() {
-		since = a.started
+	var stored time.Time
+	if a.kept.open() {
+		stored = a.kept.store().LastContact()
 	}
-	return since, true
+	return silentSince(a.started, stored), true
+}
+
+// silentSince returns since when a source that has not answered since the start has been silent, given when an earlier
+// process last heard of it: zero if none did. Its wall clock is that time, never later than the start, and its monotonic
+// reading goes with it, so that how long that lasts does not depend on a clock that is set later.
+func silentSince(started, stored time.Time) time.Time {
+	if stored.IsZero() || stored.After(started) {
+		return started
+	}
+	return started.Add(-started.Sub(stored))
 }
 
 func replicaID() string {

@@ -9,7 +9,9 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
@@ -28,7 +30,7 @@ type feeds struct {
 	last    atomic.Pointer[[]netip.AddrPort]
 }
 
-func openFeeds(ctx context.Context, cfg config.Config, log *slog.Logger) (*feeds, error) {
+func openFeeds(ctx context.Context, cfg config.Config, dial func(context.Context, string, string) (net.Conn, error), log *slog.Logger) (*feeds, error) {
 	switch cfg.Source {
 	case config.SourceDir:
 		d, err := nacos.OpenDir(cfg.Dir.Path, log)
@@ -41,7 +43,7 @@ func openFeeds(ctx context.Context, cfg config.Config, log *slog.Logger) (*feeds
 			n := cfg.Nacos
 			return nacos.Connect(ctx, nacos.Config{
 				Addresses: n.Addresses, Namespace: namespace, Username: n.Username, Password: n.Password,
-				AccessKey: n.AccessKey, SecretKey: n.SecretKey, ListInterval: n.ListInterval, Logger: log,
+				AccessKey: n.AccessKey, SecretKey: n.SecretKey, ListInterval: n.ListInterval, Logger: log, Dial: dial,
 				TLS: nacos.TLS{Enabled: n.TLS.Enabled, CA: n.TLS.CA, Cert: n.TLS.Cert, Key: n.TLS.Key},
 			})
 		}
@@ -65,6 +67,34 @@ func accessGroup(group string) bool {
 	return group == registry.GroupConsumers || group == registry.GroupGrants
 }
 
+// past is what the sources remember, nil if they are none that do.
+func (f *feeds) past() catalog.Past {
+	main, ok := f.main.(nacos.Historian)
+	access, also := f.access.(nacos.Historian)
+	if !ok || !also {
+		return nil
+	}
+	return pasts{main, access}
+}
+
+// pasts asks the source that a document is of.
+type pasts struct{ main, access nacos.Historian }
+
+func (p pasts) of(key nacos.Key) nacos.Historian {
+	if accessGroup(key.Group) {
+		return p.access
+	}
+	return p.main
+}
+
+func (p pasts) History(ctx context.Context, key nacos.Key, each func(nacos.Past) bool) (time.Time, error) {
+	return p.of(key).History(ctx, key, each)
+}
+
+func (p pasts) Created(ctx context.Context, key nacos.Key) (uint64, error) {
+	return p.of(key).Created(ctx, key)
+}
+
 // unread gives how many documents are to be followed of which nothing is known yet.
 func (f *feeds) unread() (n int) {
 	f.mu.Lock()
@@ -75,8 +105,8 @@ func (f *feeds) unread() (n int) {
 	return n
 }
 
-// follow begins to watch. onSynced is called once both feeds have been read whole.
-func (f *feeds) follow(credentialGroups []string, onChange func([]nacos.Change), onSynced func()) error {
+// follow begins to watch, each namespace for a feed of its own. onSynced is called once all have been read whole.
+func (f *feeds) follow(credentialGroups []string, feed func() *catalog.Feed, onSynced func()) error {
 	groups := append([]string{registry.GroupManifests, registry.GroupServices, registry.GroupUpstreams}, credentialGroups...)
 	access := []string{registry.GroupConsumers, registry.GroupGrants}
 	var waiting atomic.Int32
@@ -99,7 +129,8 @@ func (f *feeds) follow(credentialGroups []string, onChange func([]nacos.Change),
 				known[key] = md5
 			}
 		}
-		w, err := source.Watch(nacos.WatchConfig{Groups: groups, Known: known, OnChange: onChange, OnSynced: synced})
+		to := feed()
+		w, err := source.Watch(nacos.WatchConfig{Groups: groups, Known: known, OnChange: to.Apply, OnSynced: synced, OnProgress: to.Progress})
 		if err != nil {
 			return fmt.Errorf("watch documents: %w", err)
 		}

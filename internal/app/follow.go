@@ -44,7 +44,7 @@ func (a *App) follow(ctx context.Context) {
 			a.register(ctx)
 		}
 	})
-	if err := a.feeds.follow(a.credentialGroups(), a.catalog.Apply, func() { close(synced) }); err != nil {
+	if err := a.feeds.follow(a.credentialGroups(), a.catalog.Feed, func() { close(synced) }); err != nil {
 		a.failed <- err
 	}
 }
@@ -190,6 +190,7 @@ func (a *App) Status() admin.Status {
 		Replica: admin.Replica{ID: a.replica, Started: a.started.UTC(), Listen: a.Addr().String()},
 	}
 	s.Rejected = catalog.CountRejected(s.Documents)
+	s.Alerts = a.catalog.Alerts(s.Documents)
 	if since, stale := a.staleSince(); stale {
 		since = since.UTC()
 		s.Source.Stale, s.Source.StaleSince = true, &since

@@ -127,7 +127,7 @@ func (k *keeper) close() {
 // openStore opens the last-known-good store. One that another process has open is read, and taken over once that one has
 // ended; one that cannot be had is said and done without.
 func (a *App) openStore() {
-	o := store.Options{Dir: a.config.State.Path, Identity: a.identity(), Log: a.log}
+	o := store.Options{Dir: a.config.State.Path, Identity: a.identity(), Log: a.log, Disk: a.host.Disk}
 	if o.Dir == config.StateOff {
 		return
 	}
@@ -156,7 +156,7 @@ func (a *App) takeStore(ctx context.Context) {
 			return
 		case <-time.After(pause):
 		}
-		s, err := store.Open(store.Options{Dir: a.config.State.Path, Identity: a.identity(), Log: a.log})
+		s, err := store.Open(store.Options{Dir: a.config.State.Path, Identity: a.identity(), Log: a.log, Disk: a.host.Disk})
 		if errors.Is(err, store.ErrLocked) {
 			continue
 		}
@@ -175,15 +175,24 @@ func (a *App) takeStore(ctx context.Context) {
 // It is no group of the source: a dot cannot begin one.
 const retiredGroup = ".retired-keys"
 
+// holdersGroup is where the store keeps which entry of the registry has a name that several carry, in a record for each name.
+const holdersGroup = ".registry-names"
+
 // lostMD5 is what the source is told of a document that cannot be read: it has another one, or none at all.
 const lostMD5 = "lost"
 
-// load returns what the store kept, oldest first, so that whoever came first holds a disputed key, and the digests of keys
-// that nobody held any more.
-func (k *keeper) load() (initial []catalog.Kept, known map[nacos.Key]string, retired [][32]byte) {
-	known = map[nacos.Key]string{}
+// memory is what a store kept.
+type memory struct {
+	documents []catalog.Kept // the oldest first, so that whoever came first holds a disputed key
+	known     map[nacos.Key]string
+	retired   [][32]byte // digests of keys that nobody held any more
+	holders   map[string]string
+}
+
+func (k *keeper) load() memory {
+	m := memory{known: map[nacos.Key]string{}, holders: map[string]string{}}
 	if !k.open() {
-		return nil, known, nil
+		return m
 	}
 	var records []store.Record
 	if err := k.store().Load(func(r store.Record) { records = append(records, r) }); err != nil {
@@ -191,22 +200,27 @@ func (k *keeper) load() (initial []catalog.Kept, known map[nacos.Key]string, ret
 	}
 	slices.SortStableFunc(records, func(x, y store.Record) int { return x.Since.Compare(y.Since) })
 	for _, r := range records {
-		if r.Group == retiredGroup {
+		switch r.Group {
+		case retiredGroup:
 			for digest := range slices.Chunk(r.Content, sha256.Size) {
 				if len(digest) == sha256.Size {
-					retired = append(retired, [32]byte(digest))
+					m.retired = append(m.retired, [32]byte(digest))
 				}
 			}
-			continue
+		case holdersGroup:
+			if !r.Lost { // else the source tells who was first
+				m.holders[r.DataID] = string(r.Content)
+			}
+		default:
+			versions, md5 := keptOf(r)
+			m.documents = append(m.documents, versions...)
+			m.known[nacos.Key{Group: r.Group, DataID: r.DataID}] = md5
 		}
-		versions, md5 := keptOf(r)
-		initial = append(initial, versions...)
-		known[nacos.Key{Group: r.Group, DataID: r.DataID}] = md5
 	}
-	if err := k.store().LoadVersions(func(v store.Version) { initial = append(initial, wholeOf(v)...) }); err != nil {
+	if err := k.store().LoadVersions(func(v store.Version) { m.documents = append(m.documents, wholeOf(v)...) }); err != nil {
 		k.log.Error("the last-known-good store could not be read whole", "error", err)
 	}
-	return initial, known, retired
+	return m
 }
 
 // keptOf returns what a record holds: the good version first, then what was refused; and the MD5 of the newest one.
@@ -269,6 +283,13 @@ func batchOf(k catalog.Keep) (b store.Batch) {
 	}
 	for _, key := range k.NotWhole {
 		b.DeleteVersions = append(b.DeleteVersions, store.VersionName(key))
+	}
+	for name, id := range k.Holders {
+		if id == "" {
+			b.Delete = append(b.Delete, store.Name{Group: holdersGroup, DataID: name})
+		} else {
+			b.Put = append(b.Put, store.Record{Group: holdersGroup, DataID: name, Content: []byte(id), Since: time.Now()})
+		}
 	}
 	for _, r := range k.Retired {
 		b.Put = append(b.Put, store.Record{

@@ -71,11 +71,21 @@ func (b *build) access(name string) *access.Table {
 
 func (b *build) define(name string, old *Service) *Service {
 	own := b.named(registry.GroupServices, name)
-	if own != nil && (own.value != nil || own.lost) {
+	delete(b.w.guessed, name)
+	if own != nil && (own.value != nil || own.lost) && b.pinned(name) == "" {
 		return b.defineOwn(name, old)
 	}
-	if manifest := b.manifestOf(name); manifest != nil {
-		return b.defineRegistry(name, manifest, old)
+	is := b.bearer(name)
+	if is.guessed {
+		b.w.guessed[name] = true
+	}
+	switch {
+	case is.manifest != nil:
+		s := b.defineRegistry(name, is.manifest, old)
+		s.others = is.others
+		return s
+	case is.why != "" && (own != nil || len(b.w.manifests[name]) > 0):
+		return &Service{Name: name, NotServed: is.why}
 	}
 	return nil
 }
@@ -90,27 +100,11 @@ func (b *build) keep(v *Variant, old *Service) *Variant {
 	}
 	v.base = nil
 	for _, o := range known {
-		if len(v.off)+len(o.off) > 0 && v.sameBase(o) {
+		if (v.Narrowed() || o.Narrowed()) && v.sameBase(o) {
 			v.base = o.root()
 		}
 	}
 	return v
-}
-
-// manifestOf gives the registry entry that keeps name: the one with the smallest id.
-func (b *build) manifestOf(name string) *Document {
-	var best *Document
-	var bestID string
-	for _, key := range b.w.manifests[name] {
-		d, ok := b.docs.get(key)
-		if !ok || d.value == nil {
-			continue
-		}
-		if m := d.value.(*registry.Manifest); best == nil || m.ID < bestID {
-			best, bestID = d, m.ID
-		}
-	}
-	return best
 }
 
 // definition reads a variant's documents again; they were accepted, so this cannot fail but for a mistake of ours.

@@ -34,8 +34,6 @@ type Options struct {
 	Convert     func(secrets convert.Secrets) convert.Options
 	// ForwardHeaders of clients go to every MCP backend; those that a service adds come on top.
 	ForwardHeaders []string
-	// KeySources are where clients present keys (boot setting access.sources).
-	KeySources []registry.KeySource
 	// CredentialGroups are the groups whose documents templates may refer to.
 	CredentialGroups []string
 	// TLSFiles are the files that documents may name. It holds for Backends too.
@@ -44,6 +42,10 @@ type Options struct {
 	Env, Files []string
 	// OnKeep hands over what is to be kept for the next start, all of it at once or nothing. It must not block.
 	OnKeep func(Keep)
+	// Past is what the source remembers; nil: nothing. Ask for it only once the source is there.
+	Past Past
+	// Holders are the entries of the registry that have names which several carry, by name, as they were kept.
+	Holders map[string]string
 	// Unsure says that documents may have been kept of which not even the name is known. Until the source has been read, no
 	// service counts as one without a grants document.
 	Unsure bool
@@ -99,8 +101,10 @@ type Catalog struct {
 	stopLog context.CancelFunc
 	logging sync.WaitGroup // the log of rejections
 
+	intake     intake
 	mu         sync.Mutex // guards what is below; never held while building
 	queue      []nacos.Change
+	collected  collected // what is to be known of the queue
 	fed        time.Time // when a change last came
 	building   bool      // the writer is at work on what it took from the queue
 	checked    []checkedVariant
@@ -120,9 +124,10 @@ type Keep struct {
 	All      bool // nothing else is to be known
 	Changed  []*Document
 	Deleted  []nacos.Key
-	Whole    []Whole    // instead of what was kept under their keys
-	NotWhole []WholeKey // of which what was kept is to be forgotten
-	Retired  []Retired  // instead of what was kept under the same First
+	Whole    []Whole           // instead of what was kept under their keys
+	Holders  map[string]string // by name; "": what was kept is to be forgotten
+	NotWhole []WholeKey        // of which what was kept is to be forgotten
+	Retired  []Retired         // instead of what was kept under the same First
 }
 
 // Retired are the digests, with the same first byte, of keys that nobody holds any more; the oldest first.
@@ -169,6 +174,7 @@ func New(o Options, initial []Kept) (*Catalog, error) {
 	c.compiling.byVariant = map[*Variant]*compilation{}
 	c.compiler = newAside(max(8, 2*runtime.GOMAXPROCS(0)), min(stay, o.patience()), o.patience(), func() { signal(c.compiledOne) })
 	c.checker = newAside(1, o.patience(), o.patience(), func() {}) // nobody waits for it
+	c.intake.catalog = c
 	c.secrets = &secrets{catalog: c, groups: o.CredentialGroups, env: o.Env, files: o.Files}
 	var err error
 	c.compiled, err = lru.NewWithEvict(o.Services, func(_ *Variant, x *Compiled) { x.release() })
@@ -179,11 +185,19 @@ func New(o Options, initial []Kept) (*Catalog, error) {
 	w := &writer{
 		options: &c.options, catalog: c, manifests: map[string][]nacos.Key{},
 		sources: map[registry.KeySource]int{}, disputed: map[nacos.Key]bool{}, holds: map[heldKey]hold{},
-		wants: newWants(), whole: map[string]map[string]Whole{}, unsure: o.Unsure, lostWhole: map[heldKey]bool{}, lostConsumers: map[nacos.Key]bool{}, upgrades: map[place]*upgrade{},
+		wants: newWants(), whole: map[string]map[string]Whole{}, holders: map[string]holder{}, keptHolders: map[string]string{}, lostManifests: map[nacos.Key]bool{}, guessed: map[string]bool{},
+		asked: map[question]asked{}, claims: map[question]answer{}, badGrants: map[string]bool{},
+		unsure: o.Unsure, lostWhole: map[heldKey]bool{}, lostConsumers: map[nacos.Key]bool{}, upgrades: map[place]*upgrade{},
 	}
 	remembered := w.begin(c.Index(), time.Time{})
 	remembered.retire(o.Retired...)
 	c.Index().retired = remembered.retired.current() // nobody reads this Index yet
+	for name, id := range o.Holders {
+		w.holders[name], w.keptHolders[name] = holder{id: id, firm: true}, id
+	}
+	if o.Past != nil {
+		w.past = &past{source: o.Past, read: c.options.read, wake: make(chan struct{}, 1), done: func() { signal(c.wake) }}
+	}
 	c.writer = w
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
@@ -197,6 +211,9 @@ func New(o Options, initial []Kept) (*Catalog, error) {
 		w.load(initial)
 	}
 	c.done.Go(func() { w.run(ctx) })
+	if w.past != nil {
+		c.done.Go(func() { w.past.run(ctx) })
+	}
 	return c, nil
 }
 
@@ -210,6 +227,7 @@ func rank(group string) int {
 
 // Close ends the writer and gives compiled services back. It waits for compilations, but not for those that are stuck.
 func (c *Catalog) Close() {
+	c.intake.close()
 	c.cancel()
 	c.done.Wait()
 	c.lane.close()
@@ -236,6 +254,34 @@ func (c *Catalog) Apply(changes []nacos.Change) {
 	c.fed = time.Now()
 	c.mu.Unlock()
 	signal(c.wake)
+}
+
+// collected are changes that were collected, to be applied as one.
+type collected struct {
+	read     []readChange
+	foreseen []nacos.Key // watched already for the manifests among them
+}
+
+// applyCollected queues them. They are newer than whatever else is known of their documents.
+func (c *Catalog) applyCollected(more collected) {
+	keys := make(map[nacos.Key]bool, len(more.read))
+	for _, r := range more.read {
+		keys[r.Key] = true
+	}
+	c.mu.Lock()
+	c.queue = slices.DeleteFunc(c.queue, func(ch nacos.Change) bool { return keys[ch.Key] })
+	c.lane.supersede(keys)
+	c.collected.read = append(c.collected.read, more.read...)
+	c.collected.foreseen = append(c.collected.foreseen, more.foreseen...)
+	c.mu.Unlock()
+	signal(c.wake)
+}
+
+// unforesee has those of the documents watched no more that no manifest refers to once what is queued is in force.
+func (c *Catalog) unforesee(keys []nacos.Key) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.collected.foreseen = append(c.collected.foreseen, keys...)
 }
 
 // Synced says that the source has been read whole.
@@ -272,14 +318,17 @@ func signal(ch chan struct{}) {
 
 // Busy tells whether changes are queued or being built into an Index.
 func (c *Catalog) Busy() bool {
+	if c.intake.waiting() {
+		return true
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.building || len(c.queue) > 0 || c.unready.Load() > 0 || c.lane.busy()
+	return c.building || len(c.queue)+len(c.collected.read) > 0 || c.unready.Load() > 0 || c.lane.busy()
 }
 
 // Settled tells whether the Catalog is not busy and nothing that manifests refer to is still missing.
 func (c *Catalog) Settled() bool {
-	if c.Busy() {
+	if c.Busy() || c.asking() {
 		return false
 	}
 	for _, s := range c.Index().Services() {
@@ -290,11 +339,17 @@ func (c *Catalog) Settled() bool {
 	return true
 }
 
+// asking reports whether the source is being asked for what it remembers.
+func (c *Catalog) asking() bool { return c.writer.past != nil && c.writer.past.asking() }
+
 // Validated tells whether all that was applied is in the Index, and what validating definitions found is too.
 func (c *Catalog) Validated() bool {
+	if c.intake.waiting() {
+		return false
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.building && len(c.queue) == 0 && !c.lane.busy() && c.unready.Load() == 0 && len(c.checked) == 0 && c.pending.Load() == 0
+	return !c.building && !c.asking() && len(c.queue)+len(c.collected.read) == 0 && !c.lane.busy() && c.unready.Load() == 0 && len(c.checked) == 0 && c.pending.Load() == 0
 }
 
 func (c *Catalog) take() (changes []nacos.Change, checked []checkedVariant, synced bool) {
@@ -302,6 +357,7 @@ func (c *Catalog) take() (changes []nacos.Change, checked []checkedVariant, sync
 	defer c.mu.Unlock()
 	changes, c.queue = c.queue, nil
 	checked, c.checked = c.checked, nil
+	c.writer.collected, c.collected = c.collected, collected{}
 	c.building = true
 	return changes, checked, c.synced
 }
@@ -336,7 +392,7 @@ func (c *Catalog) publish(next *Index, b *build) {
 		}
 	}
 	if c.options.OnKeep != nil && !b.loading {
-		c.options.OnKeep(Keep{Changed: b.changed, Deleted: b.removed, Whole: b.whole, NotWhole: b.notWhole, Retired: b.retiredNow()})
+		c.options.OnKeep(Keep{Changed: b.changed, Deleted: b.removed, Whole: b.whole, NotWhole: b.notWhole, Holders: b.holders, Retired: b.retiredNow()})
 	}
 	if more, less := b.wanted(old); c.options.OnWants != nil && len(more)+len(less) > 0 {
 		c.options.OnWants(more, less)

@@ -257,24 +257,23 @@ func TestManifestIsTheOnlyEntry(t *testing.T) {
 
 func TestNamesAreArbitrated(t *testing.T) {
 	w := newWorld(t, 8)
-	w.put(toolset(id2, "1", "second"), spec(id2, "1", "x"), manifest(id2, "s", "1", "1"))
-	w.put(toolset(id1, "1", "first"), spec(id1, "1", "x"), manifest(id1, "s", "1", "1"))
+	w.put(toolset(id2, "1", "first"), spec(id2, "1", "x"), manifest(id2, "s", "1", "1"))
+	w.put(toolset(id1, "1", "second"), spec(id1, "1", "x"), manifest(id1, "s", "1", "1"))
 	if diff := cmp.Diff([]string{"first"}, w.tools("s")); diff != "" {
-		t.Errorf("the smallest id keeps the name: %s", diff)
+		t.Errorf("who had the name keeps it: %s", diff)
 	}
-	if s := w.document("mcp-server-versions", id2+"-mcp-versions.json"); s.State != Rejected || !strings.Contains(s.Error, id1) {
+	if s := w.document("mcp-server-versions", id1+"-mcp-versions.json"); s.State != Rejected || !strings.Contains(s.Error, id2) {
 		t.Errorf("the loser's status: %+v", s)
 	}
 	w.put(change("proxy-services", "s.yaml", own("ours")))
 	if diff := cmp.Diff([]string{"ours"}, w.tools("s")); diff != "" {
 		t.Errorf("our document wins: %s", diff)
 	}
-	w.put(gone("proxy-services", "s.yaml"), gone("mcp-server-versions", id1+"-mcp-versions.json"))
+	w.put(gone("proxy-services", "s.yaml"), gone("mcp-server-versions", id2+"-mcp-versions.json"))
 	if diff := cmp.Diff([]string{"second"}, w.tools("s")); diff != "" {
 		t.Errorf("what was rejected by name comes back: %s", diff)
 	}
 }
-
 func TestVersionsThatGrantsListAreServed(t *testing.T) {
 	w := newWorld(t, 8)
 	w.put(manifest(id1, "s", "2", "1", "2"), toolset(id1, "1", "old"), spec(id1, "1", "x"), toolset(id1, "2", "new"), spec(id1, "2", "x"))

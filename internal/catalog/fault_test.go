@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/bubble"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
@@ -23,6 +25,7 @@ type shelf struct {
 	mu    sync.Mutex
 	docs  map[nacos.Key]Document
 	whole map[WholeKey]Whole
+	names map[string]string
 }
 
 func (s *shelf) keep(k Keep) {
@@ -39,6 +42,11 @@ func (s *shelf) keep(k Keep) {
 	}
 	for _, key := range k.NotWhole {
 		delete(s.whole, key)
+	}
+	for name, id := range k.Holders {
+		if s.names[name] = id; id == "" {
+			delete(s.names, name)
+		}
 	}
 }
 
@@ -68,12 +76,16 @@ func (s *shelf) kept() (all []Kept) {
 }
 
 // newKeptWorld makes a catalog on a shelf. Called again with the same shelf it is a restart without the source.
-func newKeptWorld(t *testing.T, s *shelf) *world {
+func newKeptWorld(t *testing.T, s *shelf) *world { return newPastWorld(t, s, nil) }
+
+// newPastWorld makes one whose source remembers something.
+func newPastWorld(t *testing.T, s *shelf, past Past) *world {
 	t.Helper()
 	up := upstream.New(upstream.Options{})
 	c, err := New(Options{
 		Services: 8, Backends: up, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Convert: func(s convert.Secrets) convert.Options { return convert.Options{Secrets: s} }, OnKeep: s.keep,
+		Past: past, Holders: maps.Clone(s.names),
 	}, s.kept())
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +94,9 @@ func newKeptWorld(t *testing.T, s *shelf) *world {
 	return &world{Catalog: c, t: t}
 }
 
-func newShelf() *shelf { return &shelf{docs: map[nacos.Key]Document{}, whole: map[WholeKey]Whole{}} }
+func newShelf() *shelf {
+	return &shelf{docs: map[nacos.Key]Document{}, whole: map[WholeKey]Whole{}, names: map[string]string{}}
+}
 
 // mcp are the three documents of a server that is passed through: what they say begins with word.
 type mcp struct{ version, word, spec string }
@@ -166,7 +180,7 @@ func TestFaultInSpecTakesNoServiceDown(t *testing.T) {
 	for name, fault := range faults {
 		for _, order := range [][]int{{0, 1, 2}, {1, 0, 2}, {2, 1, 0}, {0, 2, 1}} {
 			t.Run(fmt.Sprint(name, order), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				bubble.Test(t, func(t *testing.T) {
 					shelf := newShelf()
 					w := newKeptWorld(t, shelf)
 					w.Synced()
@@ -250,7 +264,7 @@ func TestFaultInSpecTakesNoServiceDown(t *testing.T) {
 
 // TestFaultAtFirstSight: a spec that was never good is not served, and named with the fault.
 func TestFaultAtFirstSight(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newKeptWorld(t, newShelf())
 		w.Synced()
 		bad := mcp{version: "1", word: "new", spec: strings.Replace(plainSpec, `"/WORD"`, `"http://h/"`, 1)}
@@ -299,7 +313,7 @@ func TestFaultsElsewhereTakeNoServiceDown(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				shelf := newShelf()
 				w := newKeptWorld(t, shelf)
 				w.Synced()
@@ -381,7 +395,7 @@ func TestWhatAFaultyDocumentSwitchesOff(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				shelf := newShelf()
 				w := newKeptWorld(t, shelf)
 				w.Synced()
@@ -418,7 +432,7 @@ func TestRestartMixesNoHalves(t *testing.T) {
 		for _, order := range [][]int{{0, 1, 2}, {1, 0, 2}, {2, 1, 0}, {0, 2, 1}} {
 			for parts := 1; parts < 3; parts++ {
 				t.Run(fmt.Sprint(name, order[:parts]), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) {
+					bubble.Test(t, func(t *testing.T) {
 						shelf := newShelf()
 						w := newKeptWorld(t, shelf)
 						w.Synced()
@@ -461,7 +475,7 @@ func TestRestartMixesNoHalves(t *testing.T) {
 
 // TestEditByHandIsTakenAfterARestart: half of an edit may have been all of it, which shows when the source has nothing more.
 func TestEditByHandIsTakenAfterARestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		shelf := newShelf()
 		w := newKeptWorld(t, shelf)
 		w.Synced()
@@ -482,7 +496,7 @@ func TestEditByHandIsTakenAfterARestart(t *testing.T) {
 
 // TestUpstreamThatDoesNotFitOurDocument: our own document and its upstream document are one, too.
 func TestUpstreamThatDoesNotFitOurDocument(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		service := func(path, scheme string) nacos.Change {
 			return change("proxy-services", "s.yaml", "server: {securitySchemes: [{id: "+scheme+", type: http, scheme: bearer, defaultCredential: x}]}\nupstream: {url: \"http://h/"+path+"\", transport: streamable}\n")
 		}
@@ -559,7 +573,7 @@ func TestCredentialThatCannotBeMadeTakesNoServiceDown(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				shelf := newShelf()
 				w := newKeptWorld(t, shelf)
 				w.Synced()

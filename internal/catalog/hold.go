@@ -35,14 +35,14 @@ func (h hold) due() time.Time {
 }
 
 // settled gives the variant to serve now: next, or the one that was served before it while next may be half of an edit.
-// A version that was not served before has nothing to be mixed with.
+// A version that was not served before has nothing to be mixed with, and of what was collected nothing is missing.
 func (b *build) settled(next *Variant, e *entry, old *Service) *Variant {
 	key := heldKey{next.Service, next.Version}
 	if slices.ContainsFunc(b.w.upgrading(next), next.sameBase) {
 		return b.keep(next, old) // it was taken as settled before
 	}
 	before := old.serving(next.Version)
-	if before == nil || !before.sameEntry(next) || before.sameThree(next) || b.loading && !b.w.isKept(key) || b.ripe[key] {
+	if before == nil || !before.sameEntry(next) || before.sameThree(next) || b.loading && !b.w.isKept(key) || b.ripe[key] || len(b.w.collected.read) > 0 {
 		delete(b.w.holds, key)
 		return b.keep(next, old)
 	}

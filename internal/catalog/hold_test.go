@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/bubble"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
@@ -33,7 +34,7 @@ func TestA09_EditsInPlaceNeverMix(t *testing.T) {
 	for _, order := range [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}} {
 		for _, pause := range []time.Duration{60 * time.Millisecond, 200 * time.Millisecond, holdQuiet - coalesce - time.Millisecond} {
 			t.Run(fmt.Sprint(order, pause), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				bubble.Test(t, func(t *testing.T) {
 					w := newWorld(t, 8)
 					w.put(toolset(id1, "1", "old"), described("old"), spec(id1, "1", "old"))
 					for _, step := range order {
@@ -123,7 +124,7 @@ func TestHoldEnds(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { test(t, start(t)) })
+			bubble.Test(t, func(t *testing.T) { test(t, start(t)) })
 		})
 	}
 }

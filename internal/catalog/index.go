@@ -20,8 +20,11 @@ type Index struct {
 	consumers *table[string, *registry.Consumer]
 	keys      *table[[32]byte, Holder]
 	retired   *table[[32]byte, struct{}] // keys that nobody holds any more
+	badGrants int                        // grants documents whose newest version is rejected
+	guessed   []string                   // names that several entries of the registry carry, nobody knows since when
 	lostKeys  bool                       // there are consumers whose keys are not known
 	sources   []registry.KeySource
+	disputes  bool // some consumer document claims a key that another one holds
 	synced    bool
 	serial    uint64
 }
@@ -77,6 +80,12 @@ func (x *Index) Documents() iter.Seq2[nacos.Key, *Document] { return x.docs.all(
 
 // Synced tells whether the source has been read whole at least once, or a last-known-good store was.
 func (x *Index) Synced() bool { return x.synced }
+
+// RejectedGrants is how many grants documents were rejected in their newest version.
+func (x *Index) RejectedGrants() int { return x.badGrants }
+
+// Guessed are the names that several entries of the registry carry of which nobody knows who had them first, sorted.
+func (x *Index) Guessed() []string { return x.guessed }
 
 // Serial grows with every published Index.
 func (x *Index) Serial() uint64 { return x.serial }
@@ -152,6 +161,7 @@ type Service struct {
 
 	manifest *Document
 	grants   *Document  // that Access was compiled from
+	others   string     // why other entries of the registry that carry the name do not have it
 	resting  []*Variant // while it is switched off: what was served before, the latest first
 }
 
@@ -192,6 +202,7 @@ type Variant struct {
 	upstream *Document // may be nil
 
 	off  []string // tools that a newer version of tools switches off, though it is not in force; sorted
+	only []string // the only tools that newer documents of a passed-through service leave, likewise; nil: all
 	base *Variant // made of the same documents without off, where that was served too: what is compiled for it does for this one
 }
 
@@ -204,15 +215,21 @@ func (v *Variant) root() *Variant {
 }
 
 // Off reports whether a tool of v is off for everyone though v itself has it.
-func (v *Variant) Off(tool []byte) bool { return len(v.off) > 0 && v.isOff(string(tool)) }
+func (v *Variant) Off(tool []byte) bool { return v.Narrowed() && v.isOff(string(tool)) }
 
 func (v *Variant) isOff(tool string) bool {
-	_, off := slices.BinarySearch(v.off, tool)
-	return off
+	if _, off := slices.BinarySearch(v.off, tool); off {
+		return true
+	}
+	if v.only == nil {
+		return false
+	}
+	_, on := slices.BinarySearch(v.only, tool)
+	return !on
 }
 
 // Narrowed reports whether some tool of v is off for everyone though v itself has it.
-func (v *Variant) Narrowed() bool { return len(v.off) > 0 }
+func (v *Variant) Narrowed() bool { return len(v.off) > 0 || v.only != nil }
 
 // Tools gives the names of tools in document order; of passed-through services those that documents mention.
 func (v *Variant) Tools() []string {
@@ -267,7 +284,9 @@ func (v *Variant) Description() string {
 }
 
 // sameDocuments tells whether v is made of the same documents as o, so that o can stay in its place.
-func (v *Variant) sameDocuments(o *Variant) bool { return v.sameBase(o) && slices.Equal(v.off, o.off) }
+func (v *Variant) sameDocuments(o *Variant) bool {
+	return v.sameBase(o) && slices.Equal(v.off, o.off) && slices.Equal(v.only, o.only)
+}
 
 // sameBase reports whether v is made of the same documents as o, apart from what newer ones switch off.
 func (v *Variant) sameBase(o *Variant) bool {

@@ -45,7 +45,8 @@ type unit struct {
 	queue   []nacos.Change // to be read
 	waiting bool           // in small or large
 	reading bool
-	unready int // read, and not taken yet
+	unready int                // read, and not taken yet
+	drop    map[nacos.Key]bool // being read, while something newer is in force
 }
 
 // readChange is a change with what was read from it.
@@ -53,6 +54,7 @@ type readChange struct {
 	nacos.Change
 	reading reading
 	unit    *unit
+	dropped bool // something newer is in force
 }
 
 func newLane(read func(nacos.Change) reading, changed func()) *lane {
@@ -164,6 +166,12 @@ func (l *lane) work(u *unit, changes []nacos.Change) {
 	defer l.changed()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for i := range all {
+		if u.drop[all[i].Key] {
+			all[i].dropped = true
+		}
+	}
+	u.drop = nil
 	l.done = append(l.done, all)
 	l.working--
 	u.reading = false
@@ -189,9 +197,26 @@ func (l *lane) take() (all []readChange, more bool) {
 		if u.unready--; u.unready == 0 && !u.reading && len(u.queue) == 0 {
 			delete(l.units, u.name)
 		}
-		all = append(all, group...)
+		all = append(all, slices.DeleteFunc(group, func(c readChange) bool { return c.dropped })...)
 	}
 	return all, len(l.done) > 0
+}
+
+// supersede drops what was accepted of documents of which something newer is applied now.
+func (l *lane) supersede(keys map[nacos.Key]bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, group := range l.done {
+		for i := range group {
+			group[i].dropped = group[i].dropped || keys[group[i].Key]
+		}
+	}
+	for _, u := range l.units {
+		u.queue = slices.DeleteFunc(u.queue, func(ch nacos.Change) bool { return keys[ch.Key] })
+		if u.reading {
+			u.drop = keys
+		}
+	}
 }
 
 // busy reports whether something was accepted that was not taken yet.

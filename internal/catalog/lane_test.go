@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/bubble"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
@@ -62,7 +63,7 @@ func TestRevocationsDoNotWaitForLargeDocuments(t *testing.T) {
 // TestTheLastChangeCounts: however long each is read, and whatever else is.
 func TestTheLastChangeCounts(t *testing.T) {
 	for seed := range uint64(20) {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			w := newWorld(t, 8)
 			w.settle()
 			r := rand.New(rand.NewPCG(seed, 0))
@@ -106,7 +107,7 @@ func TestTheLastChangeCounts(t *testing.T) {
 
 // TestA09_LargeDocumentsDoNotMix: what is read slowly does not come behind what was written after it.
 func TestA09_LargeDocumentsDoNotMix(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t, 8)
 		w.put(toolset(id1, "1", "old"), manifest(id1, "s", "1", "1"), spec(id1, "1", "old"))
 		w.slowly(func(ch nacos.Change) time.Duration {
@@ -130,7 +131,7 @@ func TestA09_LargeDocumentsDoNotMix(t *testing.T) {
 
 // TestSmallDocumentsOvertakeLargeOnes: but not all of them.
 func TestSmallDocumentsOvertakeLargeOnes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var order []string
 		l := newLane(func(ch nacos.Change) reading {
 			time.Sleep(time.Second)

@@ -34,6 +34,9 @@ func (b *build) lose(key nacos.Key, refused bool) {
 	if doc.lost && key.Group == registry.GroupConsumers {
 		b.w.lostConsumers[key] = true
 	}
+	if doc.lost && key.Group == registry.GroupManifests {
+		b.w.lostManifests[key] = true
+	}
 	b.follow(key, doc)
 	b.w.options.logRejected(doc)
 }
@@ -67,6 +70,17 @@ func (b *build) trust() {
 			}
 		}
 	}
+	for name, h := range w.holders {
+		if h.since = b.now; !h.firm {
+			w.holders[name] = h
+		}
+	}
+	for name, bearers := range w.manifests {
+		if len(bearers) > 1 || len(w.lostManifests) > 0 {
+			b.dirty[name] = true
+		}
+	}
+	clear(w.lostManifests) // what the source has of them has come
 	for key := range w.lostWhole {
 		delete(w.lostWhole, key)
 		b.notWhole = append(b.notWhole, WholeKey{key.service, key.version})

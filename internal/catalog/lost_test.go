@@ -7,9 +7,9 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/bubble"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
@@ -80,7 +80,7 @@ func TestA24_LostGrantsClose(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				w := openWorld(t, c.unsure, c.kept...)
 				if got := w.may("s", "a"); got != c.want {
 					t.Errorf("%s, want %s", got, c.want)
@@ -123,7 +123,7 @@ func TestLostConsumersAreNobody(t *testing.T) {
 	}
 	for name, kept := range cases {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				w := openWorld(t, false, append(append([]Kept{}, base...), kept...)...)
 				check := func(when string) {
 					t.Helper()
@@ -145,7 +145,7 @@ func TestLostConsumersAreNobody(t *testing.T) {
 		})
 	}
 	t.Run("until the source has been read", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			w := openWorld(t, false, append(append([]Kept{}, base...), lost, Kept{Change: bob, Refused: true, Barred: []string{"k"}})...)
 			w.put(gone("proxy-consumers", "a.yaml"))
 			w.Synced()
@@ -163,7 +163,7 @@ func TestLostConsumersAreNobody(t *testing.T) {
 // TestNewcomersRevocationOutlivesARestart: of a consumer that is refused one key for another one's, the rest is in force, and
 // that must be so at the next start. Seen red with such a document not kept: the version before it came back.
 func TestNewcomersRevocationOutlivesARestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		shelf := newShelf()
 		w := newKeptWorld(t, shelf)
 		w.put(change("proxy-consumers", "zoe.yaml", consumer("zoe's")))
@@ -189,7 +189,7 @@ func TestNewcomersRevocationOutlivesARestart(t *testing.T) {
 // TestFaultyConsumerDocumentSwitchesOff: a consumer, or a key of it, that is disabled in a document with a fault elsewhere is
 // disabled all the same.
 func TestFaultyConsumerDocumentSwitchesOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		key := func(id, more string) string {
 			sum := sha256.Sum256([]byte(id))
 			return "  - {id: " + id + ", sha256: " + hex.EncodeToString(sum[:]) + more + "}\n"
@@ -241,7 +241,7 @@ func TestFaultyConsumerDocumentSwitchesOff(t *testing.T) {
 func TestOneDocumentOfAConsumerCounts(t *testing.T) {
 	yaml, yml := change("proxy-consumers", "a.yaml", "enabled: false\n"+consumer("k")), change("proxy-consumers", "a.yml", consumer("k"))
 	for _, order := range [][]nacos.Change{{yaml, yml}, {yml, yaml}} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			w := newKeptWorld(t, newShelf())
 			for _, ch := range order {
 				w.put(ch)
@@ -284,7 +284,7 @@ func TestLostDocumentsOfAServiceAreNotReplaced(t *testing.T) {
 	}
 	for name, kept := range cases {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				w := openWorld(t, false, kept...)
 				if got := w.may("s", ""); got != "not served" {
 					t.Errorf("at first: %s", got)
@@ -315,7 +315,7 @@ func TestNothingButLostDocumentsIsNotReady(t *testing.T) {
 // TestLargeRejectedVersionsOutliveARestart: what is too large to be kept closes and switches off all the same. Seen red with
 // such versions forgotten: the switch of the version before was off again.
 func TestLargeRejectedVersionsOutliveARestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		was := mcp{version: "1", word: "old"}
 		padding := strings.Repeat("# padding\n", keptRejected/10+1000)
 		shelf := newShelf()

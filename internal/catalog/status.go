@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/access"
@@ -34,6 +33,30 @@ type Fault struct {
 	Field   string `json:"field,omitempty"`
 	Message string `json:"message"`
 	Warning bool   `json:"warning,omitempty"`
+}
+
+// Alerts are what a person should mend at once: callers are denied for it, or are allowed what they were to be denied.
+func (c *Catalog) Alerts(all []DocumentStatus) []string {
+	alerts := []string{}
+	x := c.Index()
+	for _, d := range all {
+		if d.Group != registry.GroupGrants || d.State != Rejected || d.MD5 == "" || x.shadowed(nacos.Key{Group: d.Group, DataID: d.DataID}, trimExtension(d.DataID)) {
+			continue
+		}
+		line, force := "", "nobody may call the service"
+		if d.Line > 0 {
+			line = fmt.Sprintf(":%d", d.Line)
+		}
+		if d.InForce != "" {
+			force = "the grants of the version before go on, with the switch on, and what it was to revoke is not"
+		}
+		alerts = append(alerts, fmt.Sprintf("%s/%s%s is rejected: %s: %s", d.Group, d.DataID, line, d.Error, force))
+	}
+	for _, name := range x.Guessed() {
+		alerts = append(alerts, fmt.Sprintf("several entries of the registry carry the name %s, and nobody knows which had it first: pin one with registryId in %s/%s.yaml",
+			name, registry.GroupGrants, name))
+	}
+	return alerts
 }
 
 // RejectedCount is how much of all documents is not taken.
@@ -77,7 +100,6 @@ type ServiceStatus struct {
 	Tools       []string         `json:"tools"`
 	Compiled    bool             `json:"compiled"`
 	Instances   []InstanceStatus `json:"instances,omitempty"`
-	Notes       []string         `json:"notes,omitempty"` // what is odd about the backend, as far as it was called
 }
 
 // InstanceStatus is what /status says of one instance of a compiled service's backend.
@@ -85,8 +107,6 @@ type InstanceStatus struct {
 	Address string `json:"address"`
 	Healthy bool   `json:"healthy"`
 	Ejected bool   `json:"ejected"`
-
-	persistent bool // entered by hand, and there until somebody removes it
 }
 
 // ConsumerStatus is what /status says of one consumer. It holds neither keys nor digests.
@@ -134,9 +154,6 @@ func (x *Index) documentStatus(d *Document) DocumentStatus {
 	if d.State == Applied {
 		x.explainUseless(d, &s)
 	}
-	if g, ok := d.value.(*registry.Grants); ok && s.State == Applied {
-		s.Faults = append(s.Faults, x.adviseGrants(g, x.Service(trimExtension(d.Key.DataID)))...)
-	}
 	return s
 }
 
@@ -148,12 +165,18 @@ func (x *Index) explainUseless(d *Document, s *DocumentStatus) {
 		m := d.value.(*registry.Manifest)
 		service := x.Service(m.Name)
 		switch {
+		case service != nil && service.manifest == nil && service.NotServed != "":
+			s.State, s.Error = Rejected, service.NotServed
 		case service != nil && service.manifest == nil:
 			s.State, s.Error = Rejected, "the name "+m.Name+" is taken by "+registry.GroupServices+"/"+m.Name+".yaml"
 		case service != nil && service.manifest.Key != d.Key:
-			s.State, s.Error = Rejected, "the name "+m.Name+" is taken by "+service.manifest.Key.String()+", whose id is smaller"
+			s.State, s.Error = Rejected, "the name "+m.Name+" is taken by "+service.manifest.Key.String()+", "+service.others
 		case service != nil && service.NotServed != "":
 			s.State, s.Comments = Ignored, service.NotServed
+		}
+	case registry.GroupServices:
+		if service := x.Service(name); service != nil && service.manifest != nil {
+			s.State, s.Error = Rejected, "the name "+name+" is taken by "+service.manifest.Key.String()+", "+service.others
 		}
 	case registry.GroupGrants, registry.GroupUpstreams:
 		if x.Service(name) == nil {
@@ -216,38 +239,13 @@ func (c *Catalog) serviceStatus(s *Service) ServiceStatus {
 	if compiled, st.Compiled = c.compiled.Peek(s.Latest.root()); st.Compiled && compiled.Backend != nil {
 		st.Instances = instances(compiled.Backend)
 	}
-	if st.Compiled {
-		st.Notes = compiled.notes(s.Latest, st.Instances)
-	}
 	return st
-}
-
-// endpointGroup is where Nacos registers the endpoints that are entered with a server of its MCP registry.
-const endpointGroup = "mcp-endpoints"
-
-// notes says what is odd about the backend of v.
-func (x *Compiled) notes(v *Variant, all []InstanceStatus) (notes []string) {
-	if x.unended.Load() {
-		notes = append(notes, "an event stream of the backend ended without a blank line behind its last event: it counts where it is a whole JSON object or array, and is lost otherwise")
-	}
-	// Those that servers register themselves come and go with them.
-	var entered []string
-	for _, in := range all {
-		if in.persistent {
-			entered = append(entered, in.Address)
-		}
-	}
-	if ref := x.Definition.Backend.Ref; ref != nil && v.manifest != nil && ref.Group == endpointGroup && len(entered) > 1 {
-		notes = append(notes, fmt.Sprintf("calls go to each of the %d endpoints %s: Nacos keeps the one of before where a version is published with another, until it is removed from the service %s of group %s",
-			len(entered), strings.Join(entered, ", "), ref.Service, ref.Group))
-	}
-	return notes
 }
 
 func instances(b *upstream.Backend) []InstanceStatus {
 	var all []InstanceStatus
 	for _, in := range b.Instances() {
-		all = append(all, InstanceStatus{Address: in.Address, Healthy: in.Healthy, Ejected: in.Ejected, persistent: in.Persistent})
+		all = append(all, InstanceStatus{Address: in.Address, Healthy: in.Healthy, Ejected: in.Ejected})
 	}
 	return all
 }

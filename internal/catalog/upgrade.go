@@ -43,8 +43,11 @@ func (b *build) inPlace(at place, next *Variant, old *Service) (v *Variant, behi
 		b.abandon(at)
 		return next, ""
 	case u == nil || u.next.root() != next.root():
+		// What the one before it has taken away stays away. Of what was collected nothing is missing, and what a store kept was
+		// decided before: it is taken away at once.
+		slow := u != nil && u.slow || len(b.w.collected.read) > 0 || b.loading
 		b.abandon(at)
-		u = &upgrade{next: next, begun: b.now}
+		u = &upgrade{next: next, begun: b.now, slow: slow}
 		w.upgrades[at] = u
 		b.begun = append(b.begun, u)
 	case u.k != nil && w.catalog.finished(u.k) == nil:
@@ -64,13 +67,13 @@ func (u *upgrade) meanwhile(before *Variant) *Variant {
 	if t := u.next.tools; t != nil && !same(t, before.tools) && t.switches != nil {
 		v.off = append(v.off, t.switches.Tools...)
 	}
-	if u.slow && v.Kind == u.next.Kind {
-		left := map[string]bool{}
-		for _, name := range u.next.Tools() {
-			left[name] = true
+	v.only = nil
+	if left := u.next.callable(); u.slow && left != nil {
+		if !v.Kind.Converted() { // which tools it has only its backend knows
+			v.only = left
 		}
 		for _, name := range v.allTools() {
-			if len(left) > 0 && !left[name] {
+			if _, stays := slices.BinarySearch(left, name); !stays {
 				v.off = append(v.off, name)
 			}
 		}
@@ -78,6 +81,19 @@ func (u *upgrade) meanwhile(before *Variant) *Variant {
 	slices.Sort(v.off)
 	v.off = slices.Compact(v.off)
 	return &v
+}
+
+// callable returns the only tools of v that can be called, sorted; nil if its documents do not say.
+func (v *Variant) callable() []string {
+	if !v.Kind.Converted() && v.own == nil {
+		return nil // those of the registry name tools without taking the others away
+	}
+	tools := v.Tools()
+	if len(tools) == 0 {
+		return nil
+	}
+	slices.Sort(tools)
+	return tools
 }
 
 // behind says why an upgrade is not ready; "" as long as it may be soon.

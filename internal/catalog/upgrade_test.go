@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/bubble"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
@@ -108,7 +109,7 @@ func withCredential(tool string, credentials ...string) string {
 
 // in runs a test in a bubble where time passes only when nothing else happens.
 func in(t *testing.T, services int, f func(t *testing.T, w *world, s *workshop)) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := newWorkshop()
 		w := newWorldOf(t, s.options(t, services))
 		t.Cleanup(s.release) // before the catalog is closed
@@ -504,6 +505,51 @@ func TestToolsThatAStuckEditTakesAwayAreOff(t *testing.T) {
 			if v := w.Index().Service(name).Latest; v.Narrowed() || len(v.Tools()) != 1 || v.Tools()[0] != want {
 				t.Errorf("%s in the end: %v but %v", name, v.Tools(), v.off)
 			}
+		}
+	})
+}
+
+// TestAllowToolsThatAStuckEditNarrowsHolds: of a passed-through service, whose tools no document names, and through a further
+// edit. Seen red without only, and with an upgrade that begins as if nothing had been taken away.
+func TestAllowToolsThatAStuckEditNarrowsHolds(t *testing.T) {
+	in(t, 8, func(t *testing.T, w *world, s *workshop) {
+		passed := func(more string) nacos.Change {
+			return change("proxy-services", "p.yaml", "server:\n  name: p\n  type: mcp-proxy\n  mcpServerURL: http://127.0.0.1:1/"+more)
+		}
+		narrowed := func() {
+			t.Helper()
+			v := w.Index().Service("p").Latest
+			if !v.Off([]byte("b")) || v.Off([]byte("a")) || !v.Narrowed() {
+				t.Errorf("off are %v, on are %v", v.off, v.only)
+			}
+			if got := v.root().Tools(); len(got) > 0 {
+				t.Errorf("not the version of before: %v", got)
+			}
+		}
+		w.put(passed("mcp\n"))
+		if _, err := w.Compiled(w.Index().Service("p").Latest); err != nil {
+			t.Fatal(err)
+		}
+		w.Apply([]nacos.Change{passed("stuck\nallowTools: [a]\n")})
+		time.Sleep(time.Second)
+		narrowed()
+		w.Apply([]nacos.Change{passed("stuck-again\nallowTools: [a, c]\n")})
+		for range 40 {
+			time.Sleep(coalesce)
+			narrowed()
+		}
+		w.Apply([]nacos.Change{passed("stuck-for-all\n")})
+		time.Sleep(time.Second)
+		if v := w.Index().Service("p").Latest; v.Narrowed() {
+			t.Errorf("off are %v, on are %v though all are allowed", v.off, v.only)
+		}
+		w.Apply([]nacos.Change{passed("mcp\nallowTools: [c]\n")})
+		time.Sleep(time.Second)
+		s.release()
+		time.Sleep(2 * patience) // three were stuck, which is the most
+		w.settle()
+		if v := w.Index().Service("p").Latest; v.Narrowed() || len(v.Tools()) != 1 {
+			t.Errorf("in the end: %v but %v", v.Tools(), v.off)
 		}
 	})
 }

@@ -175,7 +175,7 @@ func (e *entry) variant() *Variant {
 // now where that goes with it.
 func (b *build) lasting(last *Variant, e *entry, old *Service) *Variant {
 	v := *last
-	v.off = nil
+	v.off, v.only = nil, nil
 	if e.tools != nil && !same(e.tools, v.tools) && e.tools.switches != nil {
 		v.off = e.tools.switches.Tools
 	}
@@ -239,7 +239,7 @@ func (s *Service) last(version string, ok func(*Variant) bool) *Variant {
 func (b *build) defineRegistry(name string, doc *Document, old *Service) *Service {
 	m := doc.value.(*registry.Manifest)
 	s := &Service{Name: name, manifest: plain(doc)}
-	wants := b.versionKeys(m, m.Latest)
+	wants := versionKeys(m, m.Latest)
 	defer func() { b.w.wants.set(name, wants) }()
 
 	e := b.registryEntry(name, doc, m.Latest)
@@ -249,7 +249,7 @@ func (b *build) defineRegistry(name string, doc *Document, old *Service) *Servic
 		s.Latest, s.Behind = v, cmp.Or(s.Behind, behind)
 	}
 	if s.Latest != nil && s.Latest.Version != m.Latest {
-		wants = append(wants, b.versionKeys(m, s.Latest.Version)...)
+		wants = append(wants, versionKeys(m, s.Latest.Version)...)
 	}
 	s.describe(m)
 	if s.Latest == nil {
@@ -257,7 +257,7 @@ func (b *build) defineRegistry(name string, doc *Document, old *Service) *Servic
 			if v.sameEntry(&Variant{manifest: doc}) {
 				s.resting = append(s.resting, v)
 				if v.Version != m.Latest {
-					wants = append(wants, b.versionKeys(m, v.Version)...)
+					wants = append(wants, versionKeys(m, v.Version)...)
 				}
 			}
 		}
@@ -267,7 +267,7 @@ func (b *build) defineRegistry(name string, doc *Document, old *Service) *Servic
 		if version == s.Latest.Version || !slices.Contains(m.Versions, version) {
 			continue
 		}
-		wants = append(wants, b.versionKeys(m, version)...)
+		wants = append(wants, versionKeys(m, version)...)
 		e := b.registryEntry(name, doc, version)
 		e.beside = true
 		if v, _, _ := b.serve(&e, version, old); v != nil {
@@ -437,7 +437,7 @@ func (v *Variant) document(key nacos.Key) *Document {
 	return nil
 }
 
-func (b *build) versionKeys(m *registry.Manifest, version string) []nacos.Key {
+func versionKeys(m *registry.Manifest, version string) []nacos.Key {
 	return []nacos.Key{
 		{Group: registry.GroupSpecs, DataID: m.SpecDataID(version)},
 		{Group: registry.GroupTools, DataID: m.ToolsDataID(version)},

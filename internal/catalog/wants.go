@@ -118,5 +118,10 @@ func (b *build) wanted(old *Index) (more, less []nacos.Key) {
 			less = append(less, foretold(name)...)
 		}
 	}
+	for _, k := range b.w.collected.foreseen {
+		if b.w.wants.byKey[k].first == "" { // its manifest was refused, say
+			less = append(less, k)
+		}
+	}
 	return more, less
 }

@@ -78,6 +78,7 @@ func (w *writer) everything() Keep {
 			k.Whole = append(k.Whole, one)
 		}
 	}
+	k.Holders = maps.Clone(w.keptHolders)
 	for first, digests := range w.retired {
 		if len(digests) > 0 {
 			k.Retired = append(k.Retired, Retired{byte(first), slices.Clone(digests)})

@@ -23,12 +23,21 @@ type writer struct {
 	sources       map[registry.KeySource]int // custom places for keys, counted over consumers
 	disputed      map[nacos.Key]bool         // consumer documents rejected for a key that another one holds
 	retired       [256][][32]byte            // what the Index has of them, oldest first, by first byte
+	holders       map[string]holder          // by name: the entry of the registry that has it
+	keptHolders   map[string]string          // what the store keeps of them: those of names that several carry
+	lostManifests map[nacos.Key]bool
+	guessed       map[string]bool // names that several carry, nobody knows since when
+	past          *past           // nil: the source remembers nothing
+	asked         map[question]asked
+	claims        map[question]answer
+	badGrants     map[string]bool // services whose newest grants document is rejected
 	wants         wants
 	synced        bool             // the source has been read whole
 	unsure        bool             // there may have been documents of which nothing is known
 	lostWhole     map[heldKey]bool // versions that were served in place of newer documents, and cannot be read
 	lostConsumers map[nacos.Key]bool
 	holds         map[heldKey]hold
+	collected     collected                   // of what was taken from the queue last
 	whole         map[string]map[string]Whole // by service and version: what the store keeps as a whole
 	upgrades      map[place]*upgrade
 }
@@ -47,11 +56,12 @@ type build struct {
 	people      map[string]bool // consumers that changed
 	changed     []*Document     // to be stored
 	removed     []nacos.Key
-	whole       []Whole         // to be stored together
-	notWhole    []WholeKey      // not to be stored together any more
-	credentials map[string]bool // credential documents that changed, by name
-	retry       bool            // a key became free: look again at disputed consumers
-	loading     bool            // the changes come from the store
+	holders     map[string]string // by name, to be stored; "": to be forgotten
+	whole       []Whole           // to be stored together
+	notWhole    []WholeKey        // not to be stored together any more
+	credentials map[string]bool   // credential documents that changed, by name
+	retry       bool              // a key became free: look again at disputed consumers
+	loading     bool              // the changes come from the store
 	now         time.Time
 	ripe        map[heldKey]bool // versions whose hold has ended
 	placed      map[place]bool   // places that services put together anew have
@@ -74,7 +84,7 @@ func (w *writer) begin(x *Index, now time.Time) *build {
 func (w *writer) run(ctx context.Context) {
 	for {
 		var due <-chan time.Time
-		if at := earlier(w.nextDue(), w.nextStep()); !at.IsZero() {
+		if at := earlier(earlier(w.nextDue(), w.nextStep()), w.nextQuestion()); !at.IsZero() {
 			due = time.After(time.Until(at))
 		}
 		select {
@@ -109,7 +119,8 @@ func (w *writer) step(changes []nacos.Change, checked []checkedVariant, synced b
 	if more {
 		signal(c.readAside)
 	}
-	w.apply(read, changes, checked, synced)
+	w.apply(append(w.collected.read, read...), changes, checked, synced)
+	w.collected = collected{}
 	c.unready.Store(w.unready())
 	if c.takeKeepAll() && w.options.OnKeep != nil {
 		w.options.OnKeep(w.everything())
@@ -174,6 +185,7 @@ func (w *writer) apply(read []readChange, changes []nacos.Change, checked []chec
 		b.change(changes[i], r, b.now)
 	}
 	b.release(synced)
+	b.learn()
 	b.followUpgrades()
 	first := synced && !w.synced
 	if first {
@@ -219,8 +231,9 @@ func (b *build) finish(checked []checkedVariant, synced bool) {
 	}
 	next := &Index{
 		docs: b.docs.current(), services: b.services.current(), consumers: b.consumers.current(), keys: b.keys.current(), retired: b.retired.current(),
+		badGrants: len(w.badGrants), guessed: slices.Sorted(maps.Keys(w.guessed)),
 		lostKeys: len(w.lostConsumers) > 0 || w.unsure,
-		sources:  slices.Collect(maps.Keys(w.sources)), synced: old.synced || synced, serial: old.serial + 1,
+		sources:  slices.Collect(maps.Keys(w.sources)), disputes: len(w.disputed) > 0, synced: old.synced || synced, serial: old.serial + 1,
 	}
 	b.fresh = b.freshVariants(old)
 	w.catalog.publish(next, b)
@@ -265,6 +278,7 @@ func (s *Service) variants() []*Variant {
 func (b *build) change(ch nacos.Change, r reading, now time.Time) {
 	old, _ := b.docs.get(ch.Key)
 	delete(b.w.lostConsumers, ch.Key)
+	delete(b.w.lostManifests, ch.Key)
 	if ch.Deleted {
 		if old == nil {
 			return
@@ -295,6 +309,9 @@ func (b *build) forget(old *Document) {
 		return
 	}
 	if m, ok := old.value.(*registry.Manifest); ok {
+		if now, _ := b.docs.get(old.Key); now == nil || !now.lost && !carries(now, m.Name) {
+			b.giveUp(m)
+		}
 		left := slices.DeleteFunc(b.w.manifests[m.Name], func(k nacos.Key) bool { return k == old.Key })
 		if b.w.manifests[m.Name] = left; len(left) == 0 {
 			delete(b.w.manifests, m.Name)
@@ -308,6 +325,9 @@ func (b *build) forget(old *Document) {
 func (b *build) follow(key nacos.Key, doc *Document) {
 	switch key.Group {
 	case registry.GroupServices, registry.GroupUpstreams, registry.GroupGrants:
+		if key.Group == registry.GroupGrants {
+			b.grantsChanged(key, doc)
+		}
 		b.dirty[trimExtension(key.DataID)] = true
 	case registry.GroupManifests:
 		if doc == nil || doc.value == nil {
@@ -411,4 +431,20 @@ func (b *build) annotate(doc *Document, by origin, found []registry.Rejection) {
 	noted.noted, noted.notes = plain, &notes
 	b.docs.set(doc.Key, &noted)
 	b.w.options.logRejected(&noted)
+}
+
+// carries reports whether a manifest is in force under a name.
+func carries(manifest *Document, name string) bool {
+	m, _ := manifest.value.(*registry.Manifest)
+	return m != nil && m.Name == name
+}
+
+func (b *build) grantsChanged(key nacos.Key, doc *Document) {
+	name := trimExtension(key.DataID)
+	if counts := b.named(registry.GroupGrants, name); counts != nil && counts.State == Rejected && !counts.lost {
+		b.w.badGrants[name] = true
+	} else {
+		delete(b.w.badGrants, name)
+	}
+	b.askForGood(doc)
 }

@@ -196,7 +196,7 @@ func unreadMatters(group string) string {
 func (p *program) overlay(ctx context.Context, d *documents, in proposal, laid []nacos.Change, report *progress) (*survey, error) {
 	all := slices.Concat(in.around, laid)
 	slices.SortStableFunc(all, func(a, b nacos.Change) int { return strings.Compare(a.Key.DataID, b.Key.DataID) })
-	return overlook(ctx, d.config, all, in.unread, report)
+	return overlook(ctx, d.config, all, in.unread, d.past(), report)
 }
 
 // inForce tells whether anything of a rejected document is in force.

@@ -93,6 +93,9 @@ func (p *program) sayStatus(s admin.Status) {
 		ready = "not ready: the configuration has not arrived yet"
 	}
 	p.say("nacos-mcp-proxy %s, replica %s, since %s: %s", s.Version, s.Replica.ID, s.Replica.Started.UTC().Format(time.RFC3339), ready)
+	for _, alert := range s.Alerts {
+		p.say("! %s", alert)
+	}
 	source := "connected"
 	if !s.Source.Connected {
 		source = "not connected"
@@ -108,11 +111,6 @@ func (p *program) sayStatus(s admin.Status) {
 		p.say("  %s", problem)
 	}
 	p.sayRejected(s.Documents)
-	for _, v := range s.Services {
-		for _, note := range v.Notes {
-			p.say("Service %s: %s", v.Name, note)
-		}
-	}
 	off := 0
 	for _, v := range s.Services {
 		if v.NotServed != "" {

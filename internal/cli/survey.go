@@ -52,7 +52,38 @@ func (p *program) take(ctx context.Context, d *documents, groups []string) (*sur
 		}
 		all = append(all, changes...)
 	}
-	return overlook(ctx, d.config, all, nil, report)
+	return overlook(ctx, d.config, all, nil, d.past(), report)
+}
+
+// past is what the source remembers, nil if it does not.
+func (d *documents) past() catalog.Past {
+	main, ok := d.main.(nacos.Historian)
+	access, also := d.access.(nacos.Historian)
+	if !ok || !also {
+		return nil
+	}
+	return pasts{d, main, access}
+}
+
+// pasts asks the source that a document is of.
+type pasts struct {
+	d            *documents
+	main, access nacos.Historian
+}
+
+func (p pasts) of(key nacos.Key) nacos.Historian {
+	if p.d.of(key.Group) == p.d.access {
+		return p.access
+	}
+	return p.main
+}
+
+func (p pasts) History(ctx context.Context, key nacos.Key, each func(nacos.Past) bool) (time.Time, error) {
+	return p.of(key).History(ctx, key, each)
+}
+
+func (p pasts) Created(ctx context.Context, key nacos.Key) (uint64, error) {
+	return p.of(key).Created(ctx, key)
 }
 
 // changes reads all documents of a group as the catalog takes them in: in the order of their names, so that which of
@@ -76,7 +107,7 @@ func changeOf(doc nacos.Document) nacos.Change {
 
 // overlook has the proxy's own catalog take these documents in. Credentials in groups that could not be read count as
 // there. Close it.
-func overlook(ctx context.Context, cfg config.Config, all []nacos.Change, unread map[string]bool, report *progress) (*survey, error) {
+func overlook(ctx context.Context, cfg config.Config, all []nacos.Change, unread map[string]bool, past catalog.Past, report *progress) (*survey, error) {
 	var grants []nacos.Change
 	kept := make([]catalog.Kept, 0, len(all))
 	for _, c := range all {
@@ -97,11 +128,11 @@ func overlook(ctx context.Context, cfg config.Config, all []nacos.Change, unread
 			return convert.Options{Secrets: noting{known, s.wanted, unread}, ForwardHeaders: cfg.Upstream.ForwardHeaders}
 		},
 		ForwardHeaders:   cfg.Upstream.ForwardHeaders,
-		KeySources:       cfg.Access.Sources,
 		TLSFiles:         upstream.TLSFilesFor(cfg.Upstream.TLSDir),
 		CredentialGroups: cfg.Credentials.Groups,
 		Env:              cfg.Credentials.Env,
 		Files:            cfg.Credentials.Files,
+		Past:             past,
 		Log:              slog.New(slog.DiscardHandler),
 	}, kept)
 	if err != nil {

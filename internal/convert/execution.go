@@ -19,6 +19,7 @@ type execution struct {
 	seen  []string       // those credentials, to be masked in what is shown to anybody
 	own   []string       // the caller's own, to be masked when the request is shown
 	asked bool           // some credential was looked up
+	known []looked       // what was, each once: printing one again must not read its document again
 	trial bool           // nothing is looked up: credentials are "x"
 	path  []byte         // room for the URL's, like query
 	query []byte
@@ -49,14 +50,7 @@ func (x *execution) reveal(ref string, path []string) (v template.Value, inPath 
 	if err != nil {
 		return template.Value{}, false, err
 	}
-	text := strings.TrimSpace(secret.Value.Reveal())
-	v = template.String(text)
-	if strings.HasPrefix(ref, "nacos.") && strings.HasPrefix(text, "{") {
-		if doc, err := template.ParseJSON([]byte(text)); err == nil {
-			v = doc
-		}
-	}
-	v = v.Get(path...)
+	v = x.value(ref, secret).Get(path...)
 	if v.Kind() == template.KindArray || v.Kind() == template.KindObject {
 		x.see(v)
 	}
@@ -67,7 +61,49 @@ func (x *execution) reveal(ref string, path []string) (v template.Value, inPath 
 	return v, secret.Path, nil
 }
 
-// maxSeen is how many different credentials one call may use: what comes back is searched for each of them, in each of
+// value returns what is printed of a secret that was looked up: its text or, of a document, what can be selected from.
+func (x *execution) value(ref string, secret Secret) template.Value {
+	i := slices.IndexFunc(x.known, func(l looked) bool { return l.ref == ref })
+	if i >= 0 && x.known[i].value.Exists() {
+		return x.known[i].value
+	}
+	text := strings.TrimSpace(secret.Value.Reveal())
+	v := template.String(text)
+	if strings.HasPrefix(ref, "nacos.") && strings.HasPrefix(text, "{") {
+		if doc, err := template.ParseJSON([]byte(text)); err == nil {
+			v = doc
+		}
+	}
+	if i >= 0 {
+		x.known[i].value = v
+	}
+	return v
+}
+
+// looked is a credential that was looked up.
+type looked struct {
+	ref    string
+	secret Secret
+	err    error
+	value  template.Value // once it was printed
+}
+
+// lookUp resolves a reference, once for the whole call, which so uses one version of its document.
+func (x *execution) lookUp(ref string) (Secret, error) {
+	for i := range x.known {
+		if l := &x.known[i]; l.ref == ref {
+			return l.secret, l.err
+		}
+	}
+	if len(x.known) >= maxSeen {
+		return Secret{}, errManySecrets
+	}
+	secret, err := x.tool.secrets.Lookup(x.tool.service, ref)
+	x.known = append(x.known, looked{ref: ref, secret: secret, err: err})
+	return secret, err
+}
+
+// maxSeen is how many different credentials one call may use, and how many references to them: what comes back is searched for each of them, in each of
 // its spellings.
 const maxSeen = 256
 
@@ -100,7 +136,7 @@ func (x *execution) mayStandInPath(ref string) bool {
 	if x.tool.secrets == nil {
 		return true
 	}
-	secret, err := x.tool.secrets.Lookup(x.tool.service, ref)
+	secret, err := x.lookUp(ref)
 	return err != nil || secret.Path
 }
 
@@ -112,7 +148,7 @@ func (x *execution) secret(ref string) (Secret, error) {
 	if x.tool.secrets == nil {
 		return Secret{}, &secretError{ref, errNoSecrets}
 	}
-	secret, err := x.tool.secrets.Lookup(x.tool.service, ref)
+	secret, err := x.lookUp(ref)
 	if err != nil {
 		return Secret{}, &secretError{ref, err}
 	}

@@ -7,6 +7,7 @@ import (
 	"html"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -81,7 +82,10 @@ func TestCredentialsDoNotComeBack(t *testing.T) {
 			literal = []byte(`"` + echo + `"`)
 		}
 		body := []byte(`{"echo":` + string(literal) + `,"n":1}`)
-		utf16, _ := unicode.UTF16(unicode.BigEndian, unicode.UseBOM).NewEncoder().Bytes([]byte("you sent " + echo))
+		encode := unicode.UTF16(unicode.BigEndian, unicode.UseBOM).NewEncoder().Bytes
+		utf16, _ := encode([]byte("you sent " + echo))
+		// Escapes that nobody needs, in a charset in which nothing is found before it is decoded.
+		needless, _ := encode(bytes.ReplaceAll(body, []byte("s3c"), []byte(`\u00733c`)))
 		for _, answer := range []struct {
 			tool   string
 			status int
@@ -91,6 +95,8 @@ func TestCredentialsDoNotComeBack(t *testing.T) {
 			{"raw", 200, http.Header{"Content-Type": {"application/json"}}, body},
 			{"raw", 200, http.Header{"Content-Type": {"text/plain"}}, []byte("you sent " + echo + " and " + echo)},
 			{"raw", 200, http.Header{"Content-Type": {"text/plain; charset=utf-16"}}, utf16},
+			{"raw", 200, http.Header{"Content-Type": {"application/json; charset=utf-16"}}, needless},
+			{"raw", 500, http.Header{"Content-Type": {"application/json; charset=utf-16"}}, needless},
 			{"raw", 404, http.Header{"Content-Type": {"text/html"}}, []byte("<h1>no such page: /x?api_key=" + echo + "</h1>")},
 			{"raw", 302, http.Header{"Location": {"/login?" + echo}}, []byte("moved to /login?" + echo)},
 			{"raw", 200, http.Header{"Content-Type": {"image/png"}}, []byte("png" + echo)},
@@ -106,7 +112,7 @@ func TestCredentialsDoNotComeBack(t *testing.T) {
 			}
 			result := s.Tools[answer.tool].ResultIn(w, Call{}, answer.status, answer.header, answer.body)
 			folded := bytes.ToLower(result)
-			if leaks(result, echo) || leaks(result, echoedSecret) || leaks(folded, strings.ToLower(echo)) || !json.Valid(result) {
+			if unescaped := unescapeJSON(bytes.ReplaceAll(result, []byte(`\\`), []byte(`\`))); leaks(result, echo) || leaks(unescaped, echo) || leaks(result, echoedSecret) || leaks(folded, strings.ToLower(echo)) || !json.Valid(result) {
 				t.Errorf("%s, %s %d: %s", name, answer.tool, answer.status, result)
 			}
 			pieces := [][]byte{[]byte("a " + echo), []byte("b")}
@@ -262,5 +268,57 @@ tools:
 		if r, finished, _ := s.Tools[name].RequestIn(new(Work), http.Header{}, Call{Arguments: []byte("{}")}); r != nil || bytes.Contains(finished, []byte("secret-")) {
 			t.Errorf("%s: %s", name, finished)
 		}
+	}
+}
+
+// countingVault counts what is looked up.
+type countingVault struct {
+	vault
+	n map[string]int
+}
+
+func (c countingVault) Lookup(service, ref string) (Secret, error) {
+	c.n[ref]++
+	return c.vault.Lookup(service, ref)
+}
+
+// TestADocumentIsReadOnceForACall: however often it is printed, when a tool is compiled as when it is called.
+// Seen red with a lookup, and with reading the document as JSON, for each time that it is printed.
+func TestADocumentIsReadOnceForACall(t *testing.T) {
+	const ref = "nacos.keys/proxy-credentials"
+	doc := `{"filler":"` + strings.Repeat("f", 256<<10) + `","key":"the-secret-key"}`
+	c := countingVault{vault{ref: {Value: secret.New(doc), Path: true}}, map[string]int{}}
+	s, found := Compile(parse(t, `
+server: {name: x}
+upstream: {url: https://petstore.example.com}
+tools:
+  - {name: often, requestTemplate: {url: "/x{{range 100}}{{${nacos.keys/proxy-credentials}.key}}{{end}}", method: POST, body: "{{range 2000}}{{${nacos.keys/proxy-credentials}.key}}{{end}}"}}
+`), Options{Secrets: c})
+	for _, r := range found {
+		t.Fatal(r)
+	}
+	if c.n[ref] > 10 {
+		t.Errorf("looked up %d times to be compiled", c.n[ref])
+	}
+	c.n[ref] = 0
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	w := new(Work)
+	r, finished, err := s.Tools["often"].RequestIn(w, http.Header{}, Call{Arguments: []byte("{}")})
+	runtime.ReadMemStats(&after)
+	if r == nil || err != nil {
+		t.Fatalf("%s, %v", finished, err)
+	}
+	if c.n[ref] != 1 {
+		t.Errorf("looked up %d times for a call", c.n[ref])
+	}
+	if n := bytes.Count(r.Body, []byte("the-secret-key")); n != 2000 {
+		t.Errorf("printed %d times", n)
+	}
+	if made := after.TotalAlloc - before.TotalAlloc; made > 100<<20 {
+		t.Errorf("%d MiB were allocated", made>>20)
+	}
+	if w.Reset(); len(w.execution.known) > 0 || cap(w.execution.known) > 0 && w.execution.known[:1][0].ref != "" {
+		t.Error("credentials are kept after a call")
 	}
 }

@@ -91,8 +91,13 @@ func (w *Work) Reset() {
 		all = nil
 	}
 	w.response.Reset()
+	known := w.execution.known[:cap(w.execution.known)]
+	if clear(known); cap(known) > 8 {
+		known = nil
+	}
 	*w = Work{
-		args: arguments{all: all[:0]}, path: reusable(w.path), query: reusable(w.query),
+		execution: execution{known: known[:0]},
+		args:      arguments{all: all[:0]}, path: reusable(w.path), query: reusable(w.query),
 		response: w.response, text: reusable(w.text), result: reusable(w.result),
 	}
 }

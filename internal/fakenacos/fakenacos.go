@@ -111,6 +111,7 @@ func (s *Server) start(httpAfter time.Duration) {
 func (s *Server) Close() {
 	s.Kill()
 	s.done.Wait()
+	time.Sleep(2 * setupTime) // a connection that was being set up
 }
 
 // Kill ends the server as a crash would. Its documents stay.
@@ -219,6 +220,9 @@ func (s *Server) Refuse(refuse bool) {
 		s.refuse = refuse
 	})
 }
+
+// RevokeTokens makes all tokens that were given out worth nothing.
+func (s *Server) RevokeTokens() { s.with(func() { s.tokens++ }) }
 
 // Forbid takes the right to read a group away, or gives it back.
 func (s *Server) Forbid(group string, forbid bool) { s.with(func() { s.forbid[group] = forbid }) }
@@ -354,6 +358,9 @@ func (s requests) Request(ctx context.Context, p *nacosgrpc.Payload) (*nacosgrpc
 		return nil, err
 	}
 	answer := strings.TrimSuffix(kind, "Request") + "Response"
+	if kind == "ConfigBatchListenRequest" {
+		answer = "ConfigChangeBatchListenResponse"
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked[kind]++
@@ -378,7 +385,7 @@ func (s requests) Request(ctx context.Context, p *nacosgrpc.Payload) (*nacosgrpc
 		}
 		return payload(answer, map[string]any{"content": d.content, "md5": d.md5}), nil
 	case "ConfigBatchListenRequest":
-		return payload("ConfigChangeBatchListenResponse", map[string]any{"changedConfigs": c.listen(q)}), nil
+		return payload(answer, map[string]any{"changedConfigs": c.listen(q)}), nil
 	case "ConfigFuzzyWatchRequest":
 		if s.noFuzzy {
 			return failure(answer, 403, "authorization failed!"), nil

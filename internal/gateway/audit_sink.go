@@ -31,10 +31,13 @@ type Audit struct {
 	pending []byte
 	closed  bool
 
+	made time.Time
+	now  func() time.Time
+
 	spare   []byte // of the writing goroutine, like torn
 	torn    bool   // the last line written broke off
 	failing atomic.Bool
-	began   atomic.Int64 // when the write that is going on began, unix nanoseconds; 0: none is
+	began   atomic.Int64 // when the write that is going on began, in nanoseconds since made, plus 1; 0: none is
 	failed  atomic.Int64
 	lines   atomic.Int64
 }
@@ -49,7 +52,11 @@ var errAuditFull = errors.New("write audit log: the sink does not keep up")
 
 // NewAudit gives an Audit. Close it.
 func NewAudit(o AuditOptions) *Audit {
-	a := &Audit{options: o, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+	return newAudit(o, time.Now)
+}
+
+func newAudit(o AuditOptions, now func() time.Time) *Audit {
+	a := &Audit{options: o, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}), made: now(), now: now}
 	go a.run()
 	return a
 }
@@ -73,7 +80,7 @@ func (a *Audit) refuses() bool {
 		return true
 	}
 	began := a.began.Load()
-	return began != 0 && time.Since(time.Unix(0, began)) > auditStall
+	return began != 0 && a.now().Sub(a.made)-time.Duration(began) > auditStall
 }
 
 // Write adds a line for r.
@@ -135,7 +142,7 @@ func (a *Audit) flush() {
 	if len(batch) == 0 {
 		return
 	}
-	a.began.Store(time.Now().UnixNano())
+	a.began.Store(int64(a.now().Sub(a.made)) + 1)
 	defer a.began.Store(0)
 	if a.torn { // the next line must not continue half of another one
 		if _, err := a.options.Sink.Write([]byte{'\n'}); err != nil {

@@ -11,10 +11,13 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/clocktest"
 )
 
 // sink is where the lines of a test go; it can be told to fail after some bytes, or to hang.
@@ -280,5 +283,43 @@ func TestClientAddressIsTheLastThatNoTrustedProxySaid(t *testing.T) {
 				t.Errorf("%s, want %s", got, c.want)
 			}
 		})
+	}
+}
+
+// stuck is a sink whose first write lasts until it is let go.
+type stuck struct{ writing, free chan struct{} }
+
+func (s stuck) Write(p []byte) (int, error) {
+	select {
+	case s.writing <- struct{}{}:
+	case <-s.free:
+	}
+	<-s.free
+	return len(p), nil
+}
+
+// Seen to fail with the begin kept in Unix nanoseconds: set back by an hour, a stuck sink went unnoticed for that hour; set
+// forward, one that had just begun to write had calls refused.
+func TestAuditNoticesAStuckSinkWhateverTheClock(t *testing.T) {
+	for _, set := range []time.Duration{-time.Hour, time.Hour} {
+		var at atomic.Pointer[time.Time]
+		start := time.Now()
+		at.Store(&start)
+		s := stuck{make(chan struct{}), make(chan struct{})}
+		a := newAudit(AuditOptions{Sink: s, Required: true}, func() time.Time { return *at.Load() })
+		a.Write(&Record{})
+		<-s.writing
+		for _, c := range []struct {
+			after time.Duration
+			want  bool
+		}{{auditStall / 2, false}, {2 * auditStall, true}} {
+			now := clocktest.Set(start.Add(c.after), set)
+			at.Store(&now)
+			if got := a.refuses(); got != c.want {
+				t.Errorf("clock set by %v, after %v: refuses %v, want %v", set, c.after, got, c.want)
+			}
+		}
+		close(s.free)
+		a.Close()
 	}
 }

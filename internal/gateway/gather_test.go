@@ -3,14 +3,15 @@ package gateway
 import (
 	"net/http/httptest"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/bubble"
 )
 
 // TestSilentAnswersGetComments lets an answer be silent for a while and then go on: comments come in the pauses, and none
 // after its end. Seen to fail without the timer, and without its Reset.
 func TestSilentAnswersGetComments(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := httptest.NewRecorder()
 		e := startEvents(w, 15*time.Second)
 		e.send([]byte("1"))

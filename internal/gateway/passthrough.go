@@ -38,11 +38,7 @@ func (c *call) passthrough() {
 	if x.Own != nil {
 		e.Private, e.Credential = true, c.ownCredential(x)
 	}
-	o := c.g.options.Relay.Serve(c.w, c.r, e)
-	if errors.Is(o.Err, wire.ErrUnended) {
-		x.SawUnendedEvents()
-	}
-	c.carried(o)
+	c.carried(c.g.options.Relay.Serve(c.w, c.r, e))
 }
 
 // ownCredential returns what hands the caller's own credential on to the backend. A session may outlive the call.

@@ -12,8 +12,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/bubble"
 )
 
 func TestMain(m *testing.M) { os.Exit(Main(m)) }
@@ -81,7 +82,7 @@ func TestInsistOnRemoval(t *testing.T) {
 
 // TestInsistGivesUp: a database that fails for good is an error in the end.
 func TestInsistGivesUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		began := time.Now()
 		if err := Insist(t, func() error { return errors.New(derbyRace) }); err == nil || time.Since(began) < patience || time.Since(began) > patience+time.Second {
 			t.Errorf("%v after %s", err, time.Since(began))

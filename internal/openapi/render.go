@@ -223,7 +223,7 @@ func (t *tool) templateAll() {
 		}
 	}
 	if slices.ContainsFunc(t.args, func(a *argument) bool { return a.explode && a.position == "body" }) {
-		t.formTemplate(nil)
+		t.formTemplate()
 	}
 }
 
@@ -268,11 +268,14 @@ func (t *tool) positions() *node {
 func (t *tool) request() *node {
 	target := t.base + t.path
 	if len(t.query) > 0 {
-		_, own, has := strings.Cut(t.path, "?")
-		if !has {
-			target += "?"
+		separator := "?"
+		if strings.Contains(t.path, "?") {
+			separator = "&"
 		}
-		target += joinPairs(t.query, own != "" && !strings.HasSuffix(own, "&"))
+		target += separator + strings.Join(t.query, "")
+		if strings.HasSuffix(target, "}}&") || !strings.HasSuffix(target, "}") {
+			target = strings.TrimSuffix(target, "&")
+		}
 	}
 	r := newObject().set("url", newText(target)).set("method", newText(t.method))
 	if len(t.headers) > 0 {

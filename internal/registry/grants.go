@@ -25,7 +25,7 @@ func ParseGrants(dataID string, content []byte) (*Grants, []Rejection) {
 	if !ok {
 		return nil, r.sorted()
 	}
-	o := r.object(root, "", "auth", "consumers", "tools", "versions", "limits")
+	o := r.object(root, "", "auth", "consumers", "tools", "versions", "limits", "registryId")
 	if o == nil {
 		return nil, r.sorted()
 	}
@@ -66,6 +66,12 @@ func ParseGrants(dataID string, content []byte) (*Grants, []Rejection) {
 		g.Versions = append(g.Versions, s)
 	})
 	g.Limits = readGrantLimits(o)
+	if n := o.at["registryId"]; !isNull(n) {
+		g.RegistryID, _ = r.spelled(n, "registryId")
+		if !ValidName(g.RegistryID) {
+			o.reject("registryId", "must be the id of an entry of the Nacos registry, as in the data ids of its documents")
+		}
+	}
 	if r.refused {
 		return nil, r.sorted()
 	}
@@ -74,7 +80,7 @@ func ParseGrants(dataID string, content []byte) (*Grants, []Rejection) {
 }
 
 func (g *Grants) gather() {
-	all := each(g.Versions)
+	all := append(each(g.Versions), &g.RegistryID)
 	grants := func(list []Grant) []Grant {
 		list = slices.Clone(list) // appending has left room
 		for i := range list {
@@ -136,7 +142,7 @@ func readGrantLimits(o *object) *GrantLimits {
 	if l == nil {
 		return nil
 	}
-	limits := &GrantLimits{Limits: l.limits(), Line: l.node.Line}
+	limits := &GrantLimits{Limits: l.limits()}
 	l.eachField("tools", func(f field, path string) {
 		if t := o.r.object(f.value, path, "rps", "burst", "concurrent"); t != nil {
 			if limits.Tools == nil {

@@ -71,6 +71,9 @@ func ParseManifest(dataID string, content []byte) (*Manifest, []Rejection) {
 	return m, s.found
 }
 
+// ManifestDataID names the manifest of an entry of the registry.
+func ManifestDataID(id string) string { return id + manifestSuffix }
+
 // SpecDataID names the document of mcp-server that describes a version.
 func (m *Manifest) SpecDataID(version string) string { return m.ID + "-" + version + specSuffix }
 

@@ -3,6 +3,7 @@ package registry
 import (
 	"bytes"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -76,11 +77,18 @@ func SwitchesOf(group string, content []byte) Switches {
 	return s
 }
 
-// consumerSwitches reads what a consumer's document switches off that was rejected for something else than its syntax.
+// disabledLine is a line that disables a consumer, where its document cannot be parsed.
+var disabledLine = regexp.MustCompile(`(?m)^["']?enabled["']?[ \t]*:[ \t]*["']?(?i:false|no|off)["']?[ \t\r]*(?:#.*)?$`)
+
+// consumerSwitches reads what a rejected document of a consumer switches off. Of malformed YAML that is the consumer as a whole:
+// whoever disables one in haste must not be undone by a typo further down.
 func consumerSwitches(content []byte) (s Switches) {
 	r := &reader{group: GroupConsumers}
 	root := r.parse(content)
 	if root == nil {
+		if disabledLine.Match(content) {
+			s.Off = "disabled"
+		}
 		return s
 	}
 	off := func(n *yaml.Node) bool {

@@ -24,6 +24,11 @@ func TestSwitchesOf(t *testing.T) {
 		{"tools", GroupTools, `{"toolsMeta":{"a":{"enabled":false},"b":{"enabled":true},"c":{},"d":{"enabled":0}},`, "", "[a d]"},
 		{"tools have no switch", GroupTools, `{"enabled":false,`, "", "[]"},
 		{"no registry document", GroupServices, `{"enabled":false}`, "", "[]"},
+		{"consumer", GroupConsumers, "enabled: false\nunknown: 1\n", "disabled", "[]"},
+		{"malformed consumer", GroupConsumers, "enabled: false # left\r\ngroups: [\n", "disabled", "[]"},
+		{"malformed consumer, quoted", GroupConsumers, "}\n\"enabled\": \"No\"\n", "disabled", "[]"},
+		{"malformed consumer that is on", GroupConsumers, "enabled: true\ngroups: [\n", "", "[]"},
+		{"malformed consumer, a key's", GroupConsumers, "keys:\n  - id: a\n    enabled: false\n}\n", "", "[]"},
 		{"not an object", GroupSpecs, `[{"enabled":false}]`, "", "[]"},
 	}
 	for _, c := range cases {

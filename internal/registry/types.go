@@ -258,7 +258,9 @@ type Grants struct {
 	Consumers []Grant      // service level
 	Tools     []ToolGrants // tool level, in document order
 	Versions  []string
-	Limits    *GrantLimits
+	// RegistryID is the id of the entry of the Nacos registry that alone may carry the service's name; empty: any.
+	RegistryID string
+	Limits     *GrantLimits
 }
 
 // Auth is the status switch of a service.
@@ -297,7 +299,6 @@ type Limits struct {
 type GrantLimits struct {
 	Limits                   // per consumer on this service
 	Tools  map[string]Limits // per consumer and tool pattern
-	Line   int
 }
 
 // Credentials is a proxy-credentials document: secrets that only these services may use, towards these hosts only.

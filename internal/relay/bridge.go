@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -145,17 +144,7 @@ func (b *bridge) read() {
 	for {
 		ev, err := b.events.Next()
 		if err != nil {
-			why := errEnded
-			if err == io.EOF {
-				ev, err := b.events.Rest()
-				switch err {
-				case wire.ErrUnended:
-					b.arrived(ev)
-				case wire.ErrCutEvent:
-					why = err
-				}
-			}
-			b.end(why)
+			b.end(errEnded)
 			return
 		}
 		b.arrived(ev)
@@ -322,7 +311,7 @@ func (b *bridge) end(why error) {
 		b.timer.Stop()
 	}
 	b.cancel(why)
-	if why == errEnded || why == wire.ErrCutEvent || why == errClosed {
+	if why == errEnded || why == errClosed {
 		go b.owner.remove(b)
 	}
 }

@@ -69,8 +69,6 @@ type Instance struct {
 	Healthy  bool
 	Enabled  bool
 	Metadata map[string]string
-
-	Persistent bool `json:",omitempty"`
 }
 
 // Service names a service of the naming side.
@@ -85,6 +83,8 @@ type Options struct {
 	// QueueBytes bounds what waits in memory while the disk is slow or fails; 0 means 64 MiB. Beyond it, records are
 	// forgotten rather than kept old.
 	QueueBytes int
+	// Disk is asked before each write, which its error fails; nil: the disk itself decides.
+	Disk func() error
 }
 
 // Status is how a Store stands.
@@ -154,6 +154,14 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s.commit = s.write
+	if o.Disk != nil {
+		s.commit = func(batch map[slot]op) error {
+			if err := o.Disk(); err != nil {
+				return err
+			}
+			return s.write(batch)
+		}
+	}
 	if err := s.open(dir, o.Identity); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", s.path, err)
 	}

@@ -30,21 +30,31 @@ const (
 
 // ejection is what is remembered of an address while lists come and go.
 type ejection struct {
-	until atomic.Int64 // unix nanoseconds; 0: not ejected
+	until atomic.Pointer[time.Time] // with its monotonic reading, as the clock may be set; nil: not ejected
 	fails atomic.Int32
 }
 
-func (e *ejection) active(now time.Time) bool { return e.until.Load() > now.UnixNano() }
+func (e *ejection) active(now time.Time) bool {
+	until := e.until.Load()
+	return until != nil && until.After(now)
+}
+
+// sooner reports whether e ends before o.
+func (e *ejection) sooner(o *ejection) bool {
+	a, b := e.until.Load(), o.until.Load()
+	return b != nil && (a == nil || a.Before(*b))
+}
 
 func (e *ejection) refused(now time.Time) {
 	n := min(e.fails.Add(1), 10)
-	e.until.Store(now.Add(min(ejectMin<<(n-1), ejectMax)).UnixNano())
+	until := now.Add(min(ejectMin<<(n-1), ejectMax))
+	e.until.Store(&until)
 }
 
 func (e *ejection) answered() {
 	if e.fails.Load() != 0 {
 		e.fails.Store(0)
-		e.until.Store(0)
+		e.until.Store(nil)
 	}
 }
 
@@ -54,8 +64,6 @@ type instance struct {
 	scheme  string // http or https
 	weight  float64
 	healthy bool
-	// persistent: Nacos keeps it until somebody removes it.
-	persistent bool
 	*ejection
 }
 
@@ -77,7 +85,7 @@ func newPicker(list []Instance, ref *registry.BackendRef, old *picker) *picker {
 			continue
 		}
 		seen[address] = true
-		n := &instance{address: address, scheme: ref.SchemeAt(in.Port), weight: in.Weight, healthy: in.Healthy, persistent: in.Persistent}
+		n := &instance{address: address, scheme: ref.SchemeAt(in.Port), weight: in.Weight, healthy: in.Healthy}
 		if !(n.weight > 0) || math.IsInf(n.weight, 0) {
 			n.weight = 0
 		}
@@ -158,7 +166,7 @@ func (p *picker) pick(now time.Time, tried []*instance) *instance {
 		case wasTried(tried, n):
 		case !n.active(now):
 			total += n.weight
-		case soonest == nil || n.until.Load() < soonest.until.Load():
+		case soonest == nil || n.sooner(soonest.ejection):
 			soonest = n
 		}
 	}

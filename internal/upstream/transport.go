@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"errors"
 	"io"
 	"maps"
 	"net"
@@ -60,8 +61,16 @@ func (t standard) roundTrip(k *exchange, m *message) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	// http.Transport hands the raw connection out as the body of a 101: neither the end of the context nor a deadline would
+	// end its reading.
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		resp.Body.Close()
+		return nil, errSwitched
+	}
 	return k.answered(resp), nil
 }
+
+var errSwitched = errors.New("backend switched protocols without being asked to")
 
 // answered notes what net/http has read.
 func (k *exchange) answered(r *http.Response) *answer {
@@ -125,8 +134,17 @@ func (u *Upstreams) newTransport(conf *tls.Config) transport {
 		Resolver:       u.o.Resolver,
 		ControlContext: u.guard.control,
 	}
+	connect := dialer.DialContext
+	if u.o.Dial != nil {
+		connect = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if err := u.guard.control(ctx, network, address, nil); err != nil {
+				return nil, err
+			}
+			return u.o.Dial(ctx, network, address)
+		}
+	}
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
-		c, err := dialer.DialContext(ctx, network, address)
+		c, err := connect(ctx, network, address)
 		if err != nil {
 			return nil, &dialError{err}
 		}
@@ -167,6 +185,9 @@ func (u *Upstreams) newTransport(conf *tls.Config) transport {
 		DisableCompression:     true, // decoding is done here, within limits
 		MaxResponseHeaderBytes: maxHeader,
 	}}
+	if u.o.Dial != nil {
+		return rest // what it returns may have no descriptor
+	}
 	return newPlain(dial, rest)
 }
 

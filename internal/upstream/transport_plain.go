@@ -275,7 +275,7 @@ func (p *plain) answer(k *exchange, c *plainConn, m *message, broken bool) (*ans
 		case err != nil:
 			return fail(err)
 		case r.StatusCode == http.StatusSwitchingProtocols:
-			return fail(errors.New("backend switched protocols without being asked to"))
+			return fail(errSwitched)
 		case r.StatusCode >= 200:
 			b.r, b.keep = r.Body, !r.Close && !broken
 			return p.begin(c, b, k.answered(r), r.Body == http.NoBody), nil

@@ -126,6 +126,31 @@ func TestAnswersAndTheirConnections(t *testing.T) {
 	}
 }
 
+// TestSwitchedProtocolsEndTheCall covers the requests that go through http.Transport, for which a 101 and silence used to
+// hold the call for ever: no deadline and no end of the caller reaches the connection that it makes the body of one.
+func TestSwitchedProtocolsEndTheCall(t *testing.T) {
+	s := newScripted(t, func(_ int32, _ *http.Request, conn net.Conn) bool {
+		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		return true
+	})
+	b := open(t, Options{CallTime: 2 * time.Second}, registry.Backend{URL: s.url()})
+	for _, stream := range []bool{false, true} {
+		ended := make(chan error, 1)
+		go func() {
+			_, _, err := get(t, b, &Request{Method: "POST", Body: make([]byte, maxPlainBody+1), Stream: stream})
+			ended <- err
+		}()
+		select {
+		case err := <-ended:
+			if KindOf(err) != Protocol {
+				t.Errorf("stream %v: got %v, want a fault of the protocol", stream, err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("stream %v: the call has not ended", stream)
+		}
+	}
+}
+
 // TestConnectionsClosedWhileIdleFailNoCall: without the look at the connection before it is used, every call but the
 // first fails here.
 func TestConnectionsClosedWhileIdleFailNoCall(t *testing.T) {

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -37,7 +38,9 @@ type Options struct {
 	ResponseBody int64         // bytes of an answer after decoding; 16 MiB. Streams of events are not bound by it.
 
 	Resolver *net.Resolver // nil: the system's
-	Log      *slog.Logger  // nil: none
+	// Dial connects, once an address may be dialled; nil: a net.Dialer. Names are not resolved for it.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	Log  *slog.Logger // nil: none
 }
 
 func (o *Options) defaults() {

@@ -1,0 +1,68 @@
+package app
+
+import (
+	"log/slog"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
+)
+
+// TestAlertRulesNameMetricsThatExist reads docs/alerts.yaml and asks a proxy for each metric in it.
+func TestAlertRulesNameMetricsThatExist(t *testing.T) {
+	text, err := os.ReadFile("../../docs/alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rules struct {
+		Groups []struct {
+			Name  string
+			Rules []struct {
+				Alert, Expr, For    string
+				Labels, Annotations map[string]string
+			}
+		}
+	}
+	decoder := yaml.NewDecoder(strings.NewReader(string(text)))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&rules); err != nil {
+		t.Fatal(err)
+	}
+	cfg := config.Default()
+	cfg.Source, cfg.Dir.Path, cfg.State.Path, cfg.Log.Audit = config.SourceDir, t.TempDir(), config.StateOff, "off"
+	cfg.Listen, cfg.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0"
+	a, err := Start(t.Context(), cfg, "test", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.Drain() })
+	families, err := a.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, f := range families {
+		known[f.GetName()] = true
+	}
+	n := 0
+	for _, g := range rules.Groups {
+		for _, r := range g.Rules {
+			for _, name := range regexp.MustCompile(`nmp_\w+`).FindAllString(r.Expr, -1) {
+				n++
+				if !known[name] {
+					t.Errorf("%s: there is no metric %s", r.Alert, name)
+				}
+			}
+			if r.Alert == "" || r.Annotations["summary"] == "" || r.Labels["severity"] == "" {
+				t.Errorf("incomplete: %+v", r)
+			}
+		}
+	}
+	if n < 5 {
+		t.Errorf("only %d metrics in the rules", n)
+	}
+}

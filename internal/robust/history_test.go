@@ -1,0 +1,128 @@
+package robust
+
+import (
+	"slices"
+	"time"
+)
+
+// Promises, as docs/access.md, docs/nacos.md and the README publish them.
+const (
+	editHolds     = time.Second             // after an edit, while Nacos answers
+	registryHolds = 2500 * time.Millisecond // an in-place edit of a registry entry amid others: 1.5 s at the latest, and then the above
+	outageHolds   = 5 * time.Second         // after Nacos answers again
+	storedAfter   = time.Second             // what was known for so long is on disk
+	diskBack      = 31 * time.Second        // after there is room again, what was not written is
+	readyWithin   = 2 * time.Second         // of a start with a store
+)
+
+// history is what a document meant from instants on. A version may mean one of several things, where it depends on what the
+// proxy has seen: a document that is rejected leaves in force what was known before it.
+type history[T any] []version[T]
+
+type version[T any] struct {
+	from time.Time
+	may  []*T // nil: there is no document
+	good []*T // where it is rejected: what may be the last good version
+	bad  bool
+}
+
+// set appends a version.
+func (h *history[T]) set(at time.Time, may ...*T) { *h = append(*h, version[T]{from: at, may: may}) }
+
+// possible returns what the document may mean to a proxy that knows what was in force at since, or anything newer.
+func (h history[T]) possible(since time.Time) []*T {
+	return h.of(since, func(v version[T]) []*T { return v.may })
+}
+
+// good returns what may be the last good version.
+func (h history[T]) good(since time.Time) []*T {
+	return h.of(since, func(v version[T]) []*T {
+		if v.bad {
+			return v.good
+		}
+		return v.may
+	})
+}
+
+func (h history[T]) of(since time.Time, meaning func(version[T]) []*T) (may []*T) {
+	first := 0
+	for i := range h {
+		if !h[i].from.After(since) {
+			first = i
+		}
+	}
+	if len(h) == 0 || h[0].from.After(since) {
+		may = append(may, nil)
+	}
+	if len(h) > 0 {
+		for _, v := range h[first:] {
+			may = append(may, meaning(v)...)
+		}
+	}
+	return may
+}
+
+// knowledge says how old what the proxy knows may be at most.
+type knowledge struct {
+	down      bool      // Nacos does not answer, or not as it should
+	floor     time.Time // when it last began not to: how old what was known may have been
+	back      time.Time // when it last answered again
+	diskFull  bool
+	diskFloor time.Time // what was on disk when the disk became full
+	diskBack  time.Time // when there was room again
+}
+
+// since returns the instant that everything the proxy knows in memory is at least as new as.
+func (k *knowledge) since(now time.Time) time.Time {
+	if k.down || now.Before(k.back.Add(outageHolds)) {
+		return k.floor
+	}
+	return now.Add(-editHolds)
+}
+
+// stored returns the same of what is on disk.
+func (k *knowledge) stored(now time.Time) time.Time {
+	if k.diskFull || now.Before(k.diskBack.Add(diskBack)) && !k.diskFloor.IsZero() {
+		return k.diskFloor
+	}
+	return k.since(now).Add(-storedAfter)
+}
+
+func (k *knowledge) goDown(now time.Time) {
+	if !k.down {
+		k.floor, k.down = k.since(now), true
+	}
+}
+
+// comeBack notes that Nacos answers from at on.
+func (k *knowledge) comeBack(at time.Time) {
+	if k.down {
+		k.down, k.back = false, at
+	}
+}
+
+// restart notes that the process begins anew with what is on disk.
+func (k *knowledge) restart(now time.Time) {
+	floor := k.stored(now)
+	if !k.down {
+		k.back = now
+	}
+	k.floor = floor
+}
+
+func anyOf[T any](all []*T, f func(*T) bool) bool { return slices.ContainsFunc(all, f) }
+
+// lose notes that a store was lost or damaged: until the source has been read the document may be unknown, and one whose newest
+// version is rejected for longer.
+func (h *history[T]) lose(at, since time.Time) {
+	if len(*h) == 0 {
+		return
+	}
+	last := (*h)[len(*h)-1]
+	*h = append(*h, version[T]{from: at, may: append(h.possible(since), nil), good: append(h.good(since), nil), bad: true})
+	if last.bad {
+		last.may, last.good = append(slices.Clone(last.may), nil), append(slices.Clone(last.good), nil)
+	}
+	last.from = at
+	*h = append(*h, last)
+}
