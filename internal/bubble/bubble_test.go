@@ -19,9 +19,9 @@ func TestExpiredTimers(t *testing.T) {
 				for range 30 {
 					var timers []*time.Timer
 					for range 50 {
-						timers = append(timers, time.NewTimer(1))
+						timers = append(timers, time.NewTimer(time.Nanosecond))
 					}
-					time.Sleep(2)
+					time.Sleep(2 * time.Nanosecond)
 					for _, timer := range timers {
 						select {
 						case <-timer.C:
