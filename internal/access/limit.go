@@ -64,9 +64,12 @@ func (l *limits) tool(name []byte) (pattern string, found registry.Limits) {
 	return "", registry.Limits{}
 }
 
-// Limiter counts calls per consumer, per consumer and service, and per consumer and tool pattern, in this
-// replica only. Its memory is bounded: of the counters that nothing uses just now, those unused for longest
-// are forgotten first, which can only let a caller do more.
+// Limited reports whether the service's grants document sets any limit.
+func (t *Table) Limited() bool { return t != nil && t.limits != nil }
+
+// Limiter counts what is asked for per consumer, per consumer and service, and per consumer and tool pattern, in this
+// replica only; of callers that are no consumer, each address counts as one. Its memory is bounded: of the counters that
+// nothing uses just now, those unused for longest are forgotten first, which can only let a caller do more.
 type Limiter struct {
 	mu      sync.Mutex
 	buckets *simplelru.LRU[bucketKey, *bucket]
@@ -76,12 +79,29 @@ type Limiter struct {
 // DefaultBuckets is a size for NewLimiter that takes about 20 MB when it is full.
 const DefaultBuckets = 1 << 16
 
-type bucketKey struct{ consumer, service, pattern string }
+type bucketKey struct{ consumer, address, service, pattern string }
 
 type bucket struct {
 	limits registry.Limits
 	rate   *rate.Limiter
-	active int
+	active [2]int // calls; streams
+}
+
+// Asked is what a Limiter is asked to let in, by whom.
+type Asked struct {
+	Consumer *registry.Consumer // nil: nobody, on a service whose switch is off
+	Address  string             // who counts as one there; not used where there is a Consumer
+	Tool     []byte             // nil: no tool call
+	// Stream: it is open until its client leaves, rather than until it is answered. Streams take tokens of a rate like
+	// calls, but are counted apart from them against Concurrent: a client that listens must be able to call.
+	Stream bool
+}
+
+func (a *Asked) kind() int {
+	if a.Stream {
+		return 1
+	}
+	return 0
 }
 
 // NewLimiter makes a Limiter that remembers at most size counters besides those in use.
@@ -90,13 +110,14 @@ func NewLimiter(size int) *Limiter {
 	return &Limiter{buckets: buckets, size: max(size, len(Ticket{}.counted))}
 }
 
-// Ticket is a call that was let in; Release ends it. The zero Ticket is one that nothing counts.
+// Ticket is a call or stream that was let in; Release ends it. The zero Ticket is one that nothing counts.
 type Ticket struct {
 	limiter *Limiter
 	counted [3]*bucket
+	kind    int
 }
 
-// Release ends the call. It must be called exactly once.
+// Release ends the call or stream. It must be called exactly once.
 func (t Ticket) Release() {
 	if t.limiter == nil {
 		return
@@ -105,7 +126,7 @@ func (t Ticket) Release() {
 	defer t.limiter.mu.Unlock()
 	for _, b := range t.counted {
 		if b != nil {
-			b.active--
+			b.active[t.kind]--
 		}
 	}
 }
@@ -114,27 +135,36 @@ func (t Ticket) Release() {
 // ends cannot be known.
 const concurrentRetry = time.Second
 
-// Admit lets a call in, or says after what time to try again. tool may be nil
-// for what is no tool call. Without limits on the consumer or the service it does nothing at all.
-func (l *Limiter) Admit(t *Table, c *registry.Consumer, tool []byte, now time.Time) (ticket Ticket, retryAfter time.Duration, ok bool) {
-	if c == nil || c.Limits == nil && (t == nil || t.limits == nil) {
+// Admit lets something in, or says after what time to try again. That it may be done at all must be decided before:
+// whoever hears of a limit has heard that there is something to limit. Without limits on the consumer or the service Admit
+// does nothing at all.
+func (l *Limiter) Admit(t *Table, a Asked, now time.Time) (ticket Ticket, retryAfter time.Duration, ok bool) {
+	c := a.Consumer
+	if (c == nil || c.Limits == nil) && !t.Limited() {
 		return Ticket{}, 0, true
+	}
+	who := bucketKey{address: a.Address}
+	if c != nil {
+		who = bucketKey{consumer: c.Name}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var counted [3]*bucket
-	if c.Limits != nil {
-		counted[0] = l.bucket(bucketKey{consumer: c.Name}, *c.Limits)
+	if c != nil && c.Limits != nil {
+		counted[0] = l.bucket(who, *c.Limits)
 	}
-	if t != nil && t.limits != nil {
-		counted[1] = l.bucket(bucketKey{consumer: c.Name, service: t.document.Service}, t.limits.service)
-		if pattern, limits := t.limits.tool(tool); pattern != "" {
-			counted[2] = l.bucket(bucketKey{c.Name, t.document.Service, pattern}, limits)
+	if t.Limited() {
+		who.service = t.document.Service
+		counted[1] = l.bucket(who, t.limits.service)
+		if pattern, limits := t.limits.tool(a.Tool); pattern != "" {
+			who.pattern = pattern
+			counted[2] = l.bucket(who, limits)
 		}
 	}
+	kind := a.kind()
 	l.trim()
 	for _, b := range counted {
-		if b != nil && b.limits.Concurrent > 0 && b.active >= b.limits.Concurrent {
+		if b != nil && b.limits.Concurrent > 0 && b.active[kind] >= b.limits.Concurrent {
 			return Ticket{}, concurrentRetry, false
 		}
 	}
@@ -143,10 +173,10 @@ func (l *Limiter) Admit(t *Table, c *registry.Consumer, tool []byte, now time.Ti
 	}
 	for _, b := range counted {
 		if b != nil {
-			b.active++
+			b.active[kind]++
 		}
 	}
-	return Ticket{limiter: l, counted: counted}, 0, true
+	return Ticket{limiter: l, counted: counted, kind: kind}, 0, true
 }
 
 // reserve takes a token of every bucket, or of none and tells the longest wait.
@@ -202,7 +232,7 @@ func (b *bucket) setRate() {
 func (l *Limiter) trim() {
 	for tries := 0; l.buckets.Len() > l.size && tries < 8; tries++ {
 		key, b, _ := l.buckets.GetOldest()
-		if b.active > 0 {
+		if b.active != [2]int{} {
 			l.buckets.Get(key) // to the front
 			continue
 		}

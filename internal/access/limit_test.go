@@ -17,7 +17,7 @@ func limited(t testing.TB, limits string) *Table {
 // calls admits n calls at once, none of which ends, and counts those let in.
 func calls(l *Limiter, t *Table, c *registry.Consumer, tool string, at time.Time, n int) (in int) {
 	for range n {
-		if _, _, ok := l.Admit(t, c, []byte(tool), at); ok {
+		if _, _, ok := l.Admit(t, Asked{Consumer: c, Tool: []byte(tool)}, at); ok {
 			in++
 		}
 	}
@@ -29,7 +29,7 @@ func TestRates(t *testing.T) {
 	if got := calls(l, table, alice, "a", noon, 20); got != 5 {
 		t.Errorf("%d of a burst of 5", got)
 	}
-	_, wait, ok := l.Admit(table, alice, []byte("a"), noon)
+	_, wait, ok := l.Admit(table, Asked{Consumer: alice, Tool: []byte("a")}, noon)
 	if ok || wait != 500*time.Millisecond {
 		t.Errorf("retry after %v, want 500ms", wait)
 	}
@@ -57,11 +57,11 @@ func TestBurstWithoutANumberIsASecondsWorth(t *testing.T) {
 
 func TestConcurrentCalls(t *testing.T) {
 	l, table := NewLimiter(100), limited(t, "{concurrent: 2}")
-	first, _, _ := l.Admit(table, alice, nil, noon)
+	first, _, _ := l.Admit(table, Asked{Consumer: alice}, noon)
 	if got := calls(l, table, alice, "a", noon, 5); got != 1 {
 		t.Errorf("%d besides the first, want 1", got)
 	}
-	if _, wait, ok := l.Admit(table, alice, nil, noon); ok || wait != time.Second {
+	if _, wait, ok := l.Admit(table, Asked{Consumer: alice}, noon); ok || wait != time.Second {
 		t.Errorf("%v, retry after %v", ok, wait)
 	}
 	first.Release()
@@ -83,7 +83,7 @@ func TestLimitsOfTools(t *testing.T) {
 		t.Errorf("another tool of the pattern: %d", got)
 	}
 	for range 9 {
-		if _, _, ok := l.Admit(table, alice, nil, noon); !ok {
+		if _, _, ok := l.Admit(table, Asked{Consumer: alice}, noon); !ok {
 			t.Error("what is no tool call is counted as one")
 		}
 	}
@@ -138,23 +138,23 @@ func TestEditedLimitsHoldAtOnce(t *testing.T) {
 func TestMemoryOfTheLimiterIsBounded(t *testing.T) {
 	const size = 50
 	l, table := NewLimiter(size), limited(t, "{rps: 1, concurrent: 1}")
-	busy, _, ok := l.Admit(table, alice, nil, noon)
+	busy, _, ok := l.Admit(table, Asked{Consumer: alice}, noon)
 	if !ok {
 		t.Fatal("refused")
 	}
 	for i := range 10 * size {
 		c := &registry.Consumer{Name: fmt.Sprint("c", i), Enabled: true}
-		ticket, _, _ := l.Admit(table, c, nil, noon)
+		ticket, _, _ := l.Admit(table, Asked{Consumer: c}, noon)
 		ticket.Release()
 	}
 	if got := l.buckets.Len(); got > size+1 {
 		t.Errorf("%d counters, want %d", got, size)
 	}
-	if _, _, ok := l.Admit(table, alice, nil, noon.Add(time.Minute)); ok {
+	if _, _, ok := l.Admit(table, Asked{Consumer: alice}, noon.Add(time.Minute)); ok {
 		t.Error("a call in flight was forgotten")
 	}
 	busy.Release()
-	if _, _, ok := l.Admit(table, alice, nil, noon.Add(time.Minute)); !ok {
+	if _, _, ok := l.Admit(table, Asked{Consumer: alice}, noon.Add(time.Minute)); !ok {
 		t.Error("refused though nothing runs")
 	}
 }
@@ -167,7 +167,7 @@ func TestLimiterUnderLoad(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for range 500 {
-				ticket, _, ok := l.Admit(table, alice, []byte("a"), noon)
+				ticket, _, ok := l.Admit(table, Asked{Consumer: alice, Tool: []byte("a")}, noon)
 				if !ok {
 					continue
 				}
@@ -192,7 +192,61 @@ func BenchmarkAdmitWithoutLimits(b *testing.B) {
 	l, table := NewLimiter(DefaultBuckets), Compile(nil, false)
 	b.ReportAllocs()
 	for b.Loop() {
-		ticket, _, _ := l.Admit(table, alice, nil, noon)
+		ticket, _, _ := l.Admit(table, Asked{Consumer: alice}, noon)
 		ticket.Release()
+	}
+}
+
+// A client that listens must be able to call, and streams must have a bound all the same.
+//
+// Seen to fail with streams and calls counted as one, and with streams not counted.
+func TestStreamsAreCountedApartFromCalls(t *testing.T) {
+	l, table := NewLimiter(100), limited(t, "{concurrent: 2}")
+	var open []Ticket
+	for range 5 {
+		if ticket, _, ok := l.Admit(table, Asked{Consumer: alice, Stream: true}, noon); ok {
+			open = append(open, ticket)
+		}
+	}
+	if len(open) != 2 {
+		t.Fatalf("%d streams, want 2", len(open))
+	}
+	if got := calls(l, table, alice, "a", noon, 5); got != 2 {
+		t.Errorf("%d calls besides the streams, want 2", got)
+	}
+	open[0].Release()
+	if _, _, ok := l.Admit(table, Asked{Consumer: alice, Stream: true}, noon); !ok {
+		t.Error("no stream though one has ended")
+	}
+	if got := calls(l, table, alice, "a", noon, 1); got != 0 {
+		t.Error("the end of a stream made room for a call")
+	}
+}
+
+// Seen to fail with callers that are no consumer let in, and with all of them counted as one.
+func TestCallersWithoutAKeyCountByAddress(t *testing.T) {
+	const size = 20
+	l, table := NewLimiter(size), Compile(grants(t, "auth: disabled\nlimits: {rps: 1, burst: 3}"), false)
+	from := func(address string, n int) (in int) {
+		for range n {
+			if ticket, _, ok := l.Admit(table, Asked{Address: address}, noon); ok {
+				ticket.Release()
+				in++
+			}
+		}
+		return in
+	}
+	if one, other := from("192.0.2.1", 9), from("192.0.2.2", 9); one != 3 || other != 3 {
+		t.Errorf("%d and %d, want 3 of each", one, other)
+	}
+	if got := calls(l, table, alice, "a", noon, 9); got != 3 {
+		t.Errorf("a consumer besides them: %d, want 3", got)
+	}
+	// Whoever has a network of addresses cannot make the limiter grow.
+	for i := range 100 * size {
+		from(fmt.Sprint("2001:db8::", i), 1)
+	}
+	if got := l.buckets.Len(); got > size+1 {
+		t.Errorf("%d counters, want at most %d", got, size)
 	}
 }

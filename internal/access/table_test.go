@@ -483,7 +483,7 @@ func TestDecisionsDoNotAllocate(t *testing.T) {
 		i++
 		table.Tool(nil, tool, now)
 		table.VersionAllowed("1.0.0")
-		ticket, _, _ := limiter.Admit(table, c, tool, noon)
+		ticket, _, _ := limiter.Admit(table, Asked{Consumer: c, Tool: tool}, noon)
 		ticket.Release()
 	}); n != 0 {
 		t.Errorf("%v allocations per decision", n)

@@ -70,6 +70,7 @@ type state struct {
 	opened        session.Session  // what session points to
 	modern        bool
 	ticket        access.Ticket
+	inner         bool // made of what an HTTP+SSE client posted, or for its stream
 	passed        relay.Exchange
 	def           *registry.Definition // of a service that is passed on
 	bodyFree      bool                 // nothing reads the body any more
@@ -291,9 +292,6 @@ func (c *call) post() {
 		return
 	}
 	c.modern = wire.ModernRequest(c.r.Header, &c.env)
-	if !c.limit() {
-		return
-	}
 	if c.variant.Kind.Converted() {
 		c.converted()
 		return
@@ -378,16 +376,32 @@ func (c *call) tooLarge() {
 	c.refuse(wire.BodyTooLarge, "Request body too large: at most "+strconv.FormatInt(c.g.options.RequestBody, 10)+" bytes")
 }
 
-// limit applies the rate limits of the consumer, of the service and of the tool.
+// limited reports whether limits count the request: calls, whether or not they want an answer, and streams. The one stream
+// of an HTTP+SSE client was counted when it came; what is behind it is no second one.
+func (c *call) limited() bool {
+	switch {
+	case c.r.Method == http.MethodGet:
+		return !c.inner
+	case c.env.Kind == wire.Request:
+		return c.env.Method != wire.MethodPing
+	}
+	return c.env.Kind == wire.Notification && !strings.HasPrefix(c.env.Method, "notifications/")
+}
+
+// limit applies the limits of the consumer, of the service and of the tool, and answers where one is reached. It comes
+// after the decision: a tool's own limit would show that there is the tool, and what is refused is to cost nobody anything.
 func (c *call) limit() bool {
-	if c.g.options.Limiter == nil || c.env.Kind != wire.Request || c.env.Method == wire.MethodPing {
+	if c.g.options.Limiter == nil || !c.limited() {
 		return true
 	}
-	var tool []byte
-	if c.env.Method == wire.MethodToolsCall {
-		tool = c.env.Name
+	asked := access.Asked{Consumer: c.identity.consumer, Stream: c.r.Method == http.MethodGet || c.env.Method == wire.MethodListen}
+	if asked.Consumer == nil && c.service.Access.Limited() {
+		asked.Address = c.neighbourhood()
 	}
-	ticket, wait, ok := c.g.options.Limiter.Admit(c.service.Access, c.identity.consumer, tool, c.start)
+	if c.env.Method == wire.MethodToolsCall {
+		asked.Tool = c.env.Name
+	}
+	ticket, wait, ok := c.g.options.Limiter.Admit(c.service.Access, asked, c.start)
 	if ok {
 		c.ticket = ticket
 		return true

@@ -39,19 +39,25 @@ func (c *call) converted() {
 	case wire.MethodToolsCall:
 		c.callTool()
 	case wire.MethodToolsList:
-		c.listTools()
+		if c.limit() {
+			c.listTools()
+		}
 	case wire.MethodInitialize:
 		if c.modern {
 			c.unknownMethod()
 			return
 		}
-		c.initialize()
+		if c.limit() {
+			c.initialize()
+		}
 	case wire.MethodDiscover:
 		if !c.modern {
 			c.unknownMethod()
 			return
 		}
-		c.discover()
+		if c.limit() {
+			c.discover()
+		}
 	case wire.MethodListen:
 		if !c.modern {
 			c.unknownMethod()
@@ -60,7 +66,9 @@ func (c *call) converted() {
 		c.listen()
 	default:
 		if result := wire.EmptyResult(c.env.Method, c.modern); result != nil {
-			c.result(result)
+			if c.limit() {
+				c.result(result)
+			}
 			return
 		}
 		c.unknownMethod()
@@ -267,6 +275,9 @@ func (c *call) callTool() {
 			c.refuse(wire.HeaderMismatch, "Header mismatch: "+err.Error())
 			return
 		}
+	}
+	if !c.limit() {
+		return
 	}
 	ctx := c.r.Context()
 	if c.session != nil {

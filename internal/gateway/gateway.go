@@ -95,7 +95,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path = strings.TrimSuffix(path, "/") // many join URLs so; no service's name ends with it
 	if target, ok := strings.CutPrefix(path, "/mcp/"); ok {
 		name, version, _ := strings.Cut(target, "@")
-		g.serve(w, r, start, name, version)
+		g.serve(w, r, start, name, version, false)
 		return
 	}
 	if target, ok := strings.CutPrefix(path, "/sse/"); ok {
@@ -134,10 +134,11 @@ func (g *Gateway) noOAuth() string {
 }
 
 // serve takes one Streamable HTTP request through all steps, in the order that tells an outsider least:
-// authentication, authorization, session, parsing.
-func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, start time.Time, name, version string) {
+// authentication, authorization, session, parsing. inner: it is of an HTTP+SSE client, over which the answer goes.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, start time.Time, name, version string, inner bool) {
 	c := g.calls.Get().(*call)
 	c.begin(g, w, r, start, name, version)
+	c.inner = inner
 	defer c.finish()
 	if !c.admit() {
 		return

@@ -129,6 +129,21 @@ func (g *Gateway) clientAddress(r *http.Request) string {
 	return peer
 }
 
+// neighbourhood names who counts as one of the callers that are no consumer: an IPv4 address, or the /64 of an IPv6
+// address, all of which one host may have (RFC 4291, 2.5.4).
+func (c *call) neighbourhood() string {
+	address := c.g.clientAddress(c.r)
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		return ""
+	}
+	if ip = ip.Unmap().WithZone(""); ip.Is4() {
+		return ip.String()
+	}
+	network, _ := ip.Prefix(64)
+	return network.String()
+}
+
 func (g *Gateway) trusted(address string) bool {
 	if len(g.options.TrustedProxies) == 0 {
 		return false

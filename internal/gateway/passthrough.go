@@ -21,7 +21,7 @@ func (c *call) passthrough() {
 	}
 	defer x.Release()
 	c.def = x.Definition
-	if c.r.Method == http.MethodPost && (!c.headersAgree() || !c.mayPass()) {
+	if c.r.Method == http.MethodPost && (!c.headersAgree() || !c.mayPass()) || !c.limit() {
 		return
 	}
 	of := c
@@ -110,7 +110,9 @@ func (c *call) mayPass() bool {
 	}
 	c.allowed, c.reason = false, "method not granted"
 	if result := wire.EmptyResult(method, c.modern); result != nil {
-		c.result(result)
+		if c.limit() {
+			c.result(result)
+		}
 		return false
 	}
 	c.unknownMethod()

@@ -41,6 +41,9 @@ func (g *Gateway) serveSSE(w http.ResponseWriter, r *http.Request, start time.Ti
 }
 
 func (c *call) sseStream(target string) {
+	if !c.limit() {
+		return
+	}
 	x := c.exchange()
 	x.View = c.view()
 	// The key may have come in the query: the endpoint must repeat it, as the client will not.
@@ -61,7 +64,7 @@ func (c *call) sseStream(target string) {
 		Handle: func(w http.ResponseWriter, req *http.Request, body []byte) {
 			req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 			req.URL = &url.URL{Path: "/mcp/" + target, RawQuery: query.Encode()}
-			g.serve(w, req, time.Now(), name, version)
+			g.serve(w, req, time.Now(), name, version, true)
 		},
 	}
 	c.carried(g.options.Relay.ServeSSE(c.w, c.r, client))

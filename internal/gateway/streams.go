@@ -119,6 +119,9 @@ func (c *call) listen() {
 		c.refuse(wire.InvalidParams, "Invalid params: notifications is missing or no object")
 		return
 	}
+	if !c.limit() {
+		return
+	}
 	params := []byte(`{"notifications":{`)
 	if filter.Get("toolsListChanged").Bool() {
 		params = append(params, `"toolsListChanged":true`...)
@@ -143,7 +146,7 @@ func (c *call) stream() {
 		c.w.Header().Set("Allow", "POST, GET")
 		c.refuse(wire.MethodNotAllowed, "Sessions of this service need not be ended")
 	default:
-		if !c.versionSpoken() {
+		if !c.versionSpoken() || !c.limit() {
 			return
 		}
 		x := c.exchange()
