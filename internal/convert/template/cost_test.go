@@ -101,6 +101,27 @@ func TestA33_FunctionsCountBeforeTheyWork(t *testing.T) {
 	}
 }
 
+// TestA33_BorrowedFunctionsCountTheirInput: 500 calls of a function that takes 6 ms for 64 kB are 3 s.
+// Seen red without size in what is charged.
+func TestA33_BorrowedFunctionsCountTheirInput(t *testing.T) {
+	const n = maxVersions - 24
+	long := String(strings.Repeat("aB_", n/3))
+	for name, class := range costs {
+		if f := functions[name]; class == costBorrowed && f.min > 0 {
+			e := &exec{t: &Template{src: &source{}}, steps: 1 << 20, memory: 1 << 24, limit: 1 << 20}
+			x := &expr{op: exprCall, fn: f, args: []*expr{{op: exprConst, val: long}}}
+			for len(x.args) < f.min {
+				x.args = append(x.args, &expr{op: exprConst, val: number("1")})
+			}
+			before := e.steps
+			_, _ = e.apply(x, Value{})
+			if took := before - e.steps; took < n {
+				t.Errorf("%s counts %d steps for %d bytes", name, took, n)
+			}
+		}
+	}
+}
+
 // callWithin calls a function, as apply does, with v in each place and in all of them.
 func callWithin(t *testing.T, what string, f *function, v Value, args int, b Budget, most uint64) {
 	t.Helper()

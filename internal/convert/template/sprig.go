@@ -49,7 +49,7 @@ func limitOf(name string) int {
 	return maxSprigInput
 }
 
-// workOf is what a call costs in steps besides its text: decimals with large exponents are slow, and so are versions.
+// workOf is what a call costs in steps besides one for each byte of its arguments, of which some take 100 ns: decimals with large exponents are slow, and so are versions.
 func workOf(name string) int {
 	switch name {
 	case "addf", "add1f", "subf", "mulf", "divf", "semver", "semverCompare":
@@ -78,6 +78,9 @@ func sprigFunc(f reflect.Value, t reflect.Type, name string) body {
 				return Value{}, fmt.Errorf("arguments over %d bytes", limit)
 			}
 		}
+		if err := e.charge(work + size); err != nil {
+			return Value{}, err
+		}
 		in := make([]reflect.Value, len(a))
 		for i, v := range a {
 			want := t.In(min(i, fixed))
@@ -93,9 +96,6 @@ func sprigFunc(f reflect.Value, t reflect.Type, name string) body {
 		made := 8*size + 1024
 		if name == "wrapWith" {
 			made += size * size
-		}
-		if err := e.charge(work); err != nil {
-			return Value{}, err
 		}
 		if err := e.grow(made); err != nil {
 			return Value{}, err
