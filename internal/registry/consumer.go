@@ -229,7 +229,7 @@ func readNames(o *object, name, what string) []string {
 			return
 		}
 		if seen[s] {
-			o.r.reject(n, path, "%q is listed twice", shown(s))
+			o.r.reject(n, path, "%q is listed twice", o.r.shown(s))
 			return
 		}
 		seen[s] = true
@@ -244,7 +244,7 @@ func (r *reader) checkName(n *yaml.Node, path, s, what string) bool {
 	case looksLikeKey(s):
 		r.reject(n, path, "looks like a key, not the name of a %s: revoke it if it is one", what)
 	case !ValidName(s):
-		r.reject(n, path, "%q cannot be the name of a %s: names are 1 to 128 letters, digits, '.', '_' and '-'", shown(s), what)
+		r.reject(n, path, "%q cannot be the name of a %s: names are 1 to 128 letters, digits, '.', '_' and '-'", r.shown(s), what)
 	default:
 		return true
 	}

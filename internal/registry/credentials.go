@@ -14,6 +14,8 @@ var validHost = regexp.MustCompile(`^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0
 // validNaming names a naming service, whose instances' addresses nobody can list beforehand; its case counts.
 var validNaming = regexp.MustCompile(`^nacos:([A-Za-z0-9._-]+/)?[A-Za-z0-9._:-]+/[A-Za-z0-9._:-]+$`)
 
+var credentialFields = []string{"services", "hosts", "path", "values"}
+
 // ParseCredentials reads a proxy-credentials document. The Credentials are nil where it is rejected. Both lists
 // must name something: a secret that any service could send anywhere is what the document is there to prevent.
 func ParseCredentials(dataID string, content []byte) (*Credentials, []Rejection) {
@@ -21,7 +23,7 @@ func ParseCredentials(dataID string, content []byte) (*Credentials, []Rejection)
 	if !ok {
 		return nil, r.sorted()
 	}
-	o := r.object(root, "", "services", "hosts", "path", "values")
+	o := r.object(root, "", credentialFields...)
 	if o == nil {
 		return nil, r.sorted()
 	}

@@ -47,7 +47,7 @@ func (r *reader) object(n *yaml.Node, path string, known ...string) *object {
 	o := &object{r: r, path: path, node: n, at: make(map[string]*yaml.Node, len(n.Content)/2)}
 	for _, f := range r.fields(n, path) {
 		if !contains(known, f.name) {
-			r.reject(f.key, join(path, shown(f.name)), "unknown field %q%s", shown(f.name), spelling.DidYouMean(f.name, known))
+			r.reject(f.key, join(path, r.shown(f.name)), "unknown field %q%s", r.shown(f.name), spelling.DidYouMean(f.name, known))
 			continue
 		}
 		o.at[f.name] = f.value
@@ -78,7 +78,7 @@ func (r *reader) fields(n *yaml.Node, path string) []field {
 			continue
 		}
 		if first, ok := seen[key.Value]; ok {
-			r.reject(n.Content[i], join(path, shown(key.Value)), "duplicate field %q (first on line %d)", shown(key.Value), first)
+			r.reject(n.Content[i], join(path, r.shown(key.Value)), "duplicate field %q (first on line %d)", r.shown(key.Value), first)
 			continue
 		}
 		seen[key.Value] = n.Content[i].Line
@@ -174,7 +174,7 @@ func (o *object) eachField(name string, fn func(f field, path string)) {
 		return
 	}
 	for _, f := range o.r.fields(n, join(o.path, name)) {
-		fn(f, join(o.path, name)+"."+shown(f.name))
+		fn(f, join(o.path, name)+"."+o.r.shown(f.name))
 	}
 }
 

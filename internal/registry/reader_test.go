@@ -177,6 +177,35 @@ func TestMessagesHoldNoSecrets(t *testing.T) {
 	}
 }
 
+// TestNamesInACredentialDocumentAreQuotedNowhere: who takes the two columns for one another writes a secret as a name.
+// Seen red with the names of unknown, doubled and invalid fields shown, and those of services.
+func TestNamesInACredentialDocumentAreQuotedNowhere(t *testing.T) {
+	const secret = "sk-live-hunter2"
+	for _, shape := range []string{
+		"values: {%s: }", "values: {%s: [a]}", "values: {%s: a, %[1]s: b}", "values: {'%s ': a}", "values: {%s: !x y}", "values:\n  ? [%s]\n  : a",
+		"%s: a", "%s: a\n%[1]s: b", "<<: {%s: a}\nvalues: {a: b}", "services: ['%s /']", "services: [%s, %[1]s]", "hosts: ['%s /']",
+		`{"%s": 1}`, `{"values": {"%s": 1, "%[1]s": 2}}`,
+	} {
+		content := "services: [a]\nhosts: [b]\n" + fmt.Sprintf(shape, secret)
+		if strings.HasPrefix(shape, "{") || strings.HasPrefix(shape, "services") || strings.HasPrefix(shape, "hosts") {
+			content = fmt.Sprintf(shape, secret)
+		}
+		_, found := ParseCredentials("a.yaml", []byte(content))
+		if len(found) == 0 {
+			t.Errorf("%q: no fault is found", shape)
+		}
+		for _, f := range found {
+			if strings.Contains(f.Error(), secret) || f.Line == 0 {
+				t.Errorf("%q: %s", shape, f.Error())
+			}
+		}
+	}
+	if _, found := ParseCredentials("a.yaml", []byte("services: [a]\nhosts: [b]\nvalues: {a: b}\nvalue: {c: d}\nhosts: [c]")); len(found) != 2 ||
+		!strings.Contains(found[0].Message, `did you mean "values"`) || !strings.Contains(found[1].Message, `duplicate field "hosts"`) {
+		t.Errorf("a slip is not told of: %v", found)
+	}
+}
+
 // plainFieldName is the one thing that is repeated: a word without the marks of a key where a field's name stands.
 func plainFieldName(shape, value string) bool {
 	return !looksLikeKey(value) && strings.Contains(shape, "{%s: 1}")

@@ -65,4 +65,13 @@ func shown(s string) string {
 	return s
 }
 
+// shown is s, a name in the document, as a message may repeat it. In a document of credentials a secret may stand anywhere by
+// mistake, as a name too: its line tells where.
+func (r *reader) shown(s string) string {
+	if r.group == GroupCredentials && !contains(credentialFields, s) {
+		return "…"
+	}
+	return shown(s)
+}
+
 func indexed(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
