@@ -11,6 +11,7 @@ const (
 	registryHolds = 2500 * time.Millisecond // an in-place edit of a registry entry amid others: 1.5 s at the latest, and then the above
 	outageHolds   = 5 * time.Second         // after Nacos answers again
 	storedAfter   = time.Second             // what was known for so long is on disk
+	loginHolds    = 15 * time.Second        // the same after logins were refused, where a login may have met a dead connection too
 	diskBack      = 31 * time.Second        // after there is room again, what was not written is
 	readyWithin   = 2 * time.Second         // of a start with a store
 )
@@ -67,6 +68,7 @@ type knowledge struct {
 	down      bool      // Nacos does not answer, or not as it should
 	floor     time.Time // when it last began not to: how old what was known may have been
 	back      time.Time // when it last answered again
+	refused   bool      // while it did not, logins were refused
 	diskFull  bool
 	diskFloor time.Time // what was on disk when the disk became full
 	diskBack  time.Time // when there was room again
@@ -74,7 +76,7 @@ type knowledge struct {
 
 // since returns the instant that everything the proxy knows in memory is at least as new as.
 func (k *knowledge) since(now time.Time) time.Time {
-	if k.down || now.Before(k.back.Add(outageHolds)) {
+	if k.down || k.recovering(now) {
 		return k.floor
 	}
 	return now.Add(-editHolds)
@@ -88,10 +90,21 @@ func (k *knowledge) stored(now time.Time) time.Time {
 	return k.since(now).Add(-storedAfter)
 }
 
-func (k *knowledge) goDown(now time.Time) {
-	if !k.down {
-		k.floor, k.down = k.since(now), true
+// recovering reports whether Nacos has not answered for long enough yet.
+func (k *knowledge) recovering(now time.Time) bool {
+	holds := outageHolds
+	if k.refused {
+		holds = loginHolds
 	}
+	return now.Before(k.back.Add(holds))
+}
+
+func (k *knowledge) goDown(now time.Time) {
+	if k.down {
+		return
+	}
+	k.refused = k.refused && k.recovering(now)
+	k.floor, k.down = k.since(now), true
 }
 
 // comeBack notes that Nacos answers from at on.
@@ -104,6 +117,7 @@ func (k *knowledge) comeBack(at time.Time) {
 // restart notes that the process begins anew with what is on disk.
 func (k *knowledge) restart(now time.Time) {
 	floor := k.stored(now)
+	k.refused = k.refused && (k.down || k.recovering(now))
 	if !k.down {
 		k.back = now
 	}

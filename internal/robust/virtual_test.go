@@ -161,7 +161,10 @@ func (b *virtual) start() {
 		b.state = filepath.Join(b.base, fmt.Sprint("state", b.lives))
 	}
 	c.State.Path = b.state
-	log := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := slog.New(slog.DiscardHandler)
+	if os.Getenv(envLog) != "" {
+		log = slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
 	a, err := app.StartOn(context.Background(), b.host(), c, "test", log)
 	if err != nil {
 		panic(err)
@@ -331,7 +334,7 @@ func (b *virtual) steps(s schedule) *violation {
 	for _, name := range services {
 		b.do(step{Do: "backend-calm", Name: name})
 	}
-	time.Sleep(outageHolds + registryHolds + time.Second)
+	time.Sleep(loginHolds + registryHolds + time.Second)
 	if v := b.look(); v != nil {
 		v.Step = len(s) - 1
 		v.What = "at the end, " + v.What
@@ -385,6 +388,7 @@ func (b *virtual) do(x step) {
 		set(faultproxy.Fault{Rate: 3000})
 	case "nacos-refuse":
 		b.know.goDown(now)
+		b.know.refused = true
 		b.s.Refuse(true)
 	case "nacos-silent":
 		b.know.goDown(now)
