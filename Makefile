@@ -35,8 +35,16 @@ quick: ## run the tests that need no Nacos
 full: lint bench-allocs test conformance e2e ## everything CI runs
 
 .PHONY: lint
-lint: ## gofmt, go vet (also for Windows and macOS), staticcheck, shell syntax
+lint: ## gofmt, go vet (also for Windows and macOS), staticcheck, advisories, licenses, shell syntax
 	@scripts/lint
+
+.PHONY: notice
+notice: ## collect the licenses of what is linked in NOTICE
+	@go run ./scripts/licenses --write
+
+.PHONY: advisories
+advisories: ## hold go.mod to known advisories (ARGS="--keep DIR": renew the list from a clone of golang/vulndb)
+	@go run ./scripts/advisories $(ARGS)
 
 .PHONY: fmt
 fmt: ## format the code
