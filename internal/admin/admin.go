@@ -9,6 +9,7 @@ import (
 	"net/http/pprof"
 	"time"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/budget"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/secret"
 )
@@ -35,6 +36,14 @@ type Replica struct {
 	Listen  string    `json:"listen"`
 }
 
+// Connections are those of clients.
+type Connections struct {
+	Limit             int64 `json:"limit"` // 0: none is known
+	Open              int64 `json:"open"`
+	Refused           int64 `json:"refused"` // since the start, as there were too many
+	RefusedPerAddress int64 `json:"refusedPerAddress"`
+}
+
 // Status is the answer of GET /status.
 type Status struct {
 	Version   string                   `json:"version"`
@@ -48,6 +57,9 @@ type Status struct {
 	Consumers []catalog.ConsumerStatus `json:"consumers"`
 	Store     any                      `json:"store,omitempty"`
 	Replica   Replica                  `json:"replica"`
+	// Memory is what messages above 64 KiB hold of limits.memory.
+	Memory      budget.State `json:"memory"`
+	Connections Connections  `json:"connections"`
 }
 
 // Options of the admin handler.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/budget"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/gateway"
@@ -46,6 +47,13 @@ type App struct {
 	audit     *auditFile     // nil: none
 	auditLog  *gateway.Audit // writes to audit
 	metrics   *prometheus.Registry
+
+	memory             *budget.Memory
+	descriptors        *budget.Descriptors
+	connections        atomic.Int64 // the most of clients; 0: no bound
+	openConnections    func() int64
+	refusedConnections atomic.Int64
+	refusedPerAddress  func() int64
 
 	listener, adminListener net.Listener
 	server                  *listener.Server
@@ -152,6 +160,7 @@ func (a *App) listen() error {
 	if a.adminListener, err = a.host.Listen("tcp", a.config.Admin.Listen); err != nil {
 		return fmt.Errorf("listen for operators: %w", err)
 	}
+	a.bound()
 	tlsConfig, err := a.tlsConfig()
 	if err != nil {
 		return err
@@ -159,11 +168,72 @@ func (a *App) listen() error {
 	clients := a.newServer(a.gateway)
 	clients.TLSConfig = tlsConfig
 	a.server = listener.New(clients)
+	a.server.WriteTime = a.config.Limits.WriteTime
 	a.adminServer = a.newServer(a.adminHandler())
 	a.adminServer.ReadTimeout = a.config.Limits.BodyTime // its answers need no body, and are short
+	a.adminServer.WriteTimeout = adminWriteTime
 	a.serve("clients", a.server, a.listener, tlsConfig != nil)
 	a.serve("operators", a.adminServer, a.adminListener, false)
 	return nil
+}
+
+// Bounds of one client's connection over HTTP/2.
+const (
+	maxStreams       = 100       // requests at once
+	connectionWindow = 256 << 10 // bytes of their bodies that nobody has read
+)
+
+const (
+	// adminWriteTime is how long an answer to an operator may take, profiles included.
+	adminWriteTime = 2 * time.Minute
+	// adminConnections are the most connections of operators. They are never among those that clients can use up.
+	adminConnections = 32
+)
+
+// bound gives both listeners their bounds on connections.
+func (a *App) bound() {
+	total := a.config.Limits.Connections
+	if most := a.descriptors.Most(); total == 0 || most > 0 && total > most {
+		if total > most {
+			a.log.Warn("limits.connections is more than the files that the process may have open allow", "set", total, "allowed", most)
+		}
+		total = most
+	}
+	each := a.config.Limits.ConnectionsPerAddress
+	if each == 0 {
+		each = (total + 1) / 2
+	}
+	a.connections.Store(int64(total))
+	var open atomic.Int64
+	clients := listener.NewBounded(a.listener, listener.Bound{
+		Take: func() bool {
+			if n := open.Add(1); total > 0 && n > int64(total) || !a.descriptors.Take(budget.Clients) {
+				open.Add(-1)
+				a.refusedConnections.Add(1)
+				return false
+			}
+			return true
+		},
+		Release: func() {
+			open.Add(-1)
+			a.descriptors.Release(budget.Clients)
+		},
+		PerAddress: each, Exempt: a.config.HTTP.TrustedProxies,
+	})
+	a.openConnections = open.Load
+	a.refusedPerAddress = clients.Refused
+	a.listener = clients
+	var operators atomic.Int64
+	a.adminListener = listener.NewBounded(a.adminListener, listener.Bound{
+		Take: func() bool {
+			if operators.Add(1) > adminConnections {
+				operators.Add(-1)
+				return false
+			}
+			return true
+		},
+		Release: func() { operators.Add(-1) },
+	})
 }
 
 // newServer bounds what a client can hold open without sending: headers by time, idle connections by time. Bodies and
@@ -175,6 +245,7 @@ func (a *App) newServer(h http.Handler) *http.Server {
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: a.config.Limits.HeaderTime, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		HTTP2:     &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: connectionWindow, WriteByteTimeout: a.config.Limits.WriteTime},
 		Protocols: protocols, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
 }

@@ -18,6 +18,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/access"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/admin"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/budget"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
@@ -43,6 +45,10 @@ func (a *App) build(ctx context.Context) error {
 	kept := a.kept.load()
 	a.feeds.known = kept.known
 	limits := a.config.Limits
+	if limits.Memory == 0 {
+		limits.Memory = budget.DefaultMemory()
+	}
+	a.memory, a.descriptors = budget.NewMemory(limits.Memory), budget.NewDescriptors(budget.OpenFiles())
 	tlsFiles := upstream.TLSFiles{Dir: a.config.Upstream.TLSDir}
 	if dir := tlsFiles.Dir; dir != "" && upstream.TLSFilesFor(dir).Elsewhere {
 		a.log.Error("upstream.tlsDir cannot be opened as a directory: services that name files in it are rejected", "dir", dir)
@@ -51,7 +57,8 @@ func (a *App) build(ctx context.Context) error {
 		Subscribe: a.subscribe, Namespace: a.namespace(), Allow: a.config.Upstream.Allow, Deny: a.config.Upstream.Deny, Never: a.never,
 		TLSFiles: tlsFiles,
 		CallTime: limits.CallTime, StreamIdle: limits.StreamIdle, ResponseBody: limits.ResponseBody, Log: a.log,
-		Dial: a.host.Backend,
+		Dial:        a.host.Backend,
+		Descriptors: a.descriptors,
 	})
 	a.catalog, err = catalog.New(catalog.Options{
 		Services: a.config.Cache.Services, DefaultOpen: a.config.Access.Default == registry.AuthDisabled, Backends: a.upstreams,
@@ -110,6 +117,26 @@ func (a *App) gauges() {
 		a.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 	}
 	gauge("nmp_requests_active", "Requests being served, streams included.", func() float64 { return float64(a.gateway.Active()) })
+	gauge("nmp_memory_limit_bytes", "The most that messages above 64 KiB may hold at once (limits.memory).", func() float64 { return float64(a.memory.State().Limit) })
+	gauge("nmp_memory_held_bytes", "What they hold now.", func() float64 { return float64(a.memory.State().Held) })
+	gauge("nmp_connections_limit", "The most connections of clients.", func() float64 { return float64(a.connections.Load()) })
+	gauge("nmp_connections", "Connections of clients.", func() float64 { return float64(a.clientConnections().Open) })
+	gauge("nmp_backend_connections", "Connections to backends, idle ones included.", func() float64 {
+		open, _ := a.descriptors.Open(budget.Backends)
+		return float64(open)
+	})
+	counted := func(name, help string, value func() float64) {
+		a.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, value))
+	}
+	counted("nmp_memory_refused_total", "Messages that did not fit into limits.memory.", func() float64 { return float64(a.memory.State().Refused) })
+	counted("nmp_connections_refused_total", "Connections of clients that were closed because there were too many, in all or from one address.", func() float64 {
+		s := a.clientConnections()
+		return float64(s.Refused + s.RefusedPerAddress)
+	})
+	counted("nmp_backend_connections_refused_total", "Connections to backends that were not made because there were too many.", func() float64 {
+		_, refused := a.descriptors.Open(budget.Backends)
+		return float64(refused)
+	})
 	gauge("nmp_services_compiled", "Services compiled now.", func() float64 { return float64(a.catalog.CompiledCount()) })
 	gauge("nmp_validations_pending", "Definitions that wait for their validation.", func() float64 { return float64(a.catalog.Pending()) })
 	gauge("nmp_source_connected", "1 while the source answers.", func() float64 { return asFloat(a.feeds.status().Connected) })
@@ -137,6 +164,14 @@ func (a *App) gauges() {
 		counter("nmp_audit_lines_total", "Audit lines that were written.", audit.Lines)
 		counter("nmp_audit_failed_total", "Audit lines that could not be written.", audit.Failed)
 	}
+}
+
+func (a *App) clientConnections() admin.Connections {
+	s := admin.Connections{Limit: a.connections.Load(), Refused: a.refusedConnections.Load()}
+	if a.openConnections != nil {
+		s.Open, s.RefusedPerAddress = a.openConnections(), a.refusedPerAddress()
+	}
+	return s
 }
 
 func asFloat(b bool) float64 {

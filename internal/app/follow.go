@@ -187,6 +187,7 @@ func (a *App) Status() admin.Status {
 		Version: a.version, Ready: a.Ready(), Pending: a.catalog.Pending(),
 		Source:    admin.Source{Kind: a.config.Source, Connected: source.Connected, Server: source.Server, Problems: source.Problems},
 		Documents: a.catalog.DocumentStatuses(), Services: a.catalog.ServiceStatuses(), Consumers: a.catalog.ConsumerStatuses(time.Now()),
+		Memory: a.memory.State(), Connections: a.clientConnections(),
 		Replica: admin.Replica{ID: a.replica, Started: a.started.UTC(), Listen: a.Addr().String()},
 	}
 	s.Rejected = catalog.CountRejected(s.Documents)

@@ -101,6 +101,11 @@ type Limits struct {
 	Sessions     int           // that hold a connection: with HTTP+SSE backends, and of HTTP+SSE clients, each
 	SessionIdle  time.Duration // how long one with an HTTP+SSE backend may be unused
 	Drain        time.Duration
+	WriteTime    time.Duration // a client may leave what was sent to it unread, streams aside
+	// Bounds of the whole process; 0: derived from what the process may have.
+	Memory                int64 // bytes that messages above 64 KiB may hold
+	Connections           int   // of clients
+	ConnectionsPerAddress int   // of clients with one address; that of trusted proxies is not bound
 }
 
 // Upstream is about dialling backends.

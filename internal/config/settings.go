@@ -98,6 +98,11 @@ func settings() []setting {
 		{key: "limits.sessionIdle", def: "30m", use: "`time` a session with an HTTP+SSE backend may be unused", set: duration(func(c *Config) *time.Duration { return &c.Limits.SessionIdle }, time.Millisecond)},
 		{key: "limits.drain", def: "20s", use: "`time` that calls in flight have to finish when the proxy ends", set: duration(func(c *Config) *time.Duration { return &c.Limits.Drain }, 0)},
 
+		{key: "limits.writeTime", def: "30s", use: "`time` a client may leave what was sent to it unread, streams aside", set: duration(func(c *Config) *time.Duration { return &c.Limits.WriteTime }, time.Second)},
+		{key: "limits.memory", def: "auto", use: "memory for all messages above 64 KiB together, as a `size`; auto: a quarter of GOMEMLIMIT or of the control group's limit, else 64MiB", set: auto(func(c *Config) { c.Limits.Memory = 0 }, size(func(c *Config) *int64 { return &c.Limits.Memory }))},
+		{key: "limits.connections", def: "auto", use: "`number` of connections of clients; auto: three quarters of the files that may be open, less some that are kept", set: auto(func(c *Config) { c.Limits.Connections = 0 }, number(func(c *Config) *int { return &c.Limits.Connections }, 1, 1<<20))},
+		{key: "limits.connectionsPerAddress", def: "auto", use: "`number` of them from one address, http.trustedProxies aside; auto: half of them", set: auto(func(c *Config) { c.Limits.ConnectionsPerAddress = 0 }, number(func(c *Config) *int { return &c.Limits.ConnectionsPerAddress }, 1, 1<<20))},
+
 		{key: "upstream.allow", def: []any{}, use: "`networks` where backends may be; default: everywhere but what is denied", set: prefixes(func(c *Config) *prefixList { return &c.Upstream.Allow })},
 		{key: "upstream.deny", def: []any{}, use: "`networks` where backends may not be", set: prefixes(func(c *Config) *prefixList { return &c.Upstream.Deny })},
 		{key: "upstream.forwardHeaders", def: []any{"traceparent", "tracestate", "baggage"}, use: "`headers` of clients that backends get", set: list(func(c *Config) *[]string { return &c.Upstream.ForwardHeaders }, registry.CheckForwardHeader)},

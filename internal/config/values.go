@@ -237,6 +237,17 @@ func size(at func(*Config) *int64) func(*Config, any) error {
 	}
 }
 
+// auto has a value that is derived at start unless one is set.
+func auto(derive func(*Config), set func(*Config, any) error) func(*Config, any) error {
+	return func(c *Config, v any) error {
+		if v == "auto" {
+			derive(c)
+			return nil
+		}
+		return set(c, v)
+	}
+}
+
 func prefixes(at func(*Config) *prefixList) func(*Config, any) error {
 	return func(c *Config, v any) error {
 		vs, err := values(v)

@@ -56,6 +56,12 @@ const sharedSecret = "a secret that all replicas of a test share"
 // startReplica runs the program on s; more is added to its flags. It is ended with the test.
 func startReplica(t testing.TB, s *source, more ...string) *replica {
 	t.Helper()
+	return startUnder(t, s, "", more...)
+}
+
+// startUnder is startReplica where a shell runs a command, such as "ulimit -n 256", or sets variables, first.
+func startUnder(t testing.TB, s *source, first string, more ...string) *replica {
+	t.Helper()
 	program, err := binary()
 	if err != nil {
 		t.Fatal(err)
@@ -70,6 +76,10 @@ func startReplica(t testing.TB, s *source, more ...string) *replica {
 		args = append(args, "--nacos-addresses", c.Nacos.Addresses[0], "--nacos-namespace", c.Nacos.Namespace, "--nacos-username", c.Nacos.Username)
 	}
 	args = append(args, more...)
+	if first != "" {
+		args = append([]string{"-c", first + ` && exec "$0" "$@"`, program}, args...)
+		program = "/bin/sh"
+	}
 	r := &replica{Cmd: exec.Command(program, args...), Admin: "http://" + admin, log: &logBuffer{t: t}, ended: make(chan struct{})}
 	r.Env = append(os.Environ(), "NMP_SESSION_SECRETS="+sharedSecret)
 	if !c.Nacos.Password.Empty() {

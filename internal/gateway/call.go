@@ -183,6 +183,9 @@ func (c *call) refuse(r wire.Refusal, message string) {
 
 func (c *call) refuseError(e *wire.Error) {
 	c.status = e.Status
+	if e.Refusal == wire.Overloaded {
+		c.w.Header()[headerRetry] = retrySoon
+	}
 	if c.reason == "" || c.allowed {
 		c.reason = e.Message
 	}
@@ -190,6 +193,14 @@ func (c *call) refuseError(e *wire.Error) {
 	var n int
 	c.out, n = refuse(c.w, c.out, c.env.ID, e)
 	c.written = int64(n)
+}
+
+var retrySoon = []string{"1"}
+
+// overloaded refuses what does not fit into the process's bounds now.
+func (c *call) overloaded() {
+	c.reason = "over the limits of the process"
+	c.refuse(wire.Overloaded, "")
 }
 
 // deny is a refusal by authorization, with its reason for the audit log.

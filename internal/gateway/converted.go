@@ -366,11 +366,24 @@ func (c *call) fault(ctx context.Context, tool *convert.Tool, err error) ([]byte
 		c.reason = "caller went away"
 		return nil, false
 	}
+	if upstream.KindOf(err) == upstream.Busy {
+		return c.full()
+	}
 	var e *upstream.Error
 	if !errors.As(err, &e) {
 		return convert.ErrorResult("call failed: backend fault"), true
 	}
 	return convert.ErrorResult("call failed: " + string(tool.Conceal(&c.work, []byte(e.Error())))), true
+}
+
+// full is execute's return where the process's bounds are reached: a refusal, or, where the answer has become an event
+// stream, a result that says so.
+func (c *call) full() ([]byte, bool) {
+	if c.events != nil {
+		return convert.ErrorResult("call failed: " + upstream.Busy.String()), true
+	}
+	c.overloaded()
+	return nil, false
 }
 
 // clientHeader returns what tools may see of the request's headers, nothing that may be a key, and why Authorization is not

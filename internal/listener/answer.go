@@ -49,7 +49,7 @@ type answer struct {
 	typed     bool // and the type
 	close     bool // the connection ends with this answer
 	tellClose bool // and we say so
-	unlimit   bool // the handler set a limit on writing
+	own       bool // the handler set a limit of its own on writing
 	err       error
 }
 
@@ -152,11 +152,33 @@ func (a *answer) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// SetWriteDeadline bounds the writing of this answer.
+// SetWriteDeadline bounds the writing of this answer in place of WriteTime; the zero time has WriteTime count again.
 func (a *answer) SetWriteDeadline(t time.Time) error {
-	a.unlimit = true
+	a.own = !t.IsZero()
+	a.c.taken = time.Time{}
 	return a.c.nc.SetWriteDeadline(t)
 }
+
+// limit has what is written next taken by the client within WriteTime and the time that n bytes take at SlowestRead. The
+// deadline in force is left as it is while it is right within a factor of two, so that small answers, one after the other,
+// do not set one each.
+func (a *answer) limit(n int) {
+	d := a.c.s.WriteTime
+	if d <= 0 || a.own {
+		return
+	}
+	now := time.Now()
+	if n > heldBack {
+		d += a.c.s.writingTime(n)
+	} else if left := a.c.taken.Sub(now); left >= d && left <= 2*d {
+		return
+	}
+	a.c.taken = now.Add(2 * d)
+	_ = a.c.nc.SetWriteDeadline(a.c.taken)
+}
+
+// writingTime is how long a client may take for n bytes.
+func (s *Server) writingTime(n int) time.Duration { return time.Duration(n) * time.Second / s.slowest }
 
 func (a *answer) open() *room {
 	if a.room == nil {
@@ -248,6 +270,7 @@ func (a *answer) write(p []byte) {
 	if a.err != nil {
 		return
 	}
+	a.limit(len(p))
 	if _, a.err = a.c.nc.Write(p); a.err != nil {
 		a.at.caller.end()
 	}
@@ -255,6 +278,7 @@ func (a *answer) write(p []byte) {
 
 func (a *answer) writeBoth(m *room) {
 	if a.err == nil {
+		a.limit(len(m.both[0]) + len(m.both[1]))
 		m.vec = m.both[:]
 		if _, a.err = m.vec.WriteTo(a.c.nc); a.err != nil {
 			a.at.caller.end()

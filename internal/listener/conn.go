@@ -40,6 +40,7 @@ type conn struct {
 	in      *[inSize]byte // nil while nothing is read ahead
 	r, w    int           // what is read and not used yet
 	until   time.Time     // the read deadline in force, at least; zero: none
+	taken   time.Time     // the write deadline in force; zero: none, or a handler's own
 	handed  bool          // it is net/http's
 	begun   time.Time     // by when the first request's head must be there; zero after it
 	header  http.Header   // of requests
@@ -100,7 +101,7 @@ func (c *conn) serve() {
 		c.begun = time.Time{}
 		c.r += n
 		at = c.visit(&h)
-		c.s.http.Handler.ServeHTTP(&at.answer, at.request)
+		c.s.handler.ServeHTTP(&at.answer, at.request)
 		at.caller.finish()
 		again := at.finish()
 		at = nil
@@ -255,7 +256,7 @@ func (at *visit) finish() (again bool) {
 	c, a := at.answer.c, &at.answer
 	a.finish()
 	whole := at.body.finish()
-	if a.unlimit {
+	if a.own {
 		_ = c.nc.SetWriteDeadline(time.Time{})
 	}
 	if !whole {
@@ -266,10 +267,10 @@ func (at *visit) finish() (again bool) {
 
 // linger lets the client read its answer although not all was read from it.
 func (c *conn) linger() {
-	if tcp, ok := c.nc.(*net.TCPConn); ok {
-		_ = tcp.CloseWrite()
-		_ = tcp.SetReadDeadline(time.Now().Add(lingering))
-		_, _ = io.Copy(io.Discard, io.LimitReader(struct{ io.Reader }{tcp}, 256<<10))
+	if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+		_ = c.nc.SetReadDeadline(time.Now().Add(lingering))
+		_, _ = io.Copy(io.Discard, io.LimitReader(struct{ io.Reader }{c.nc}, 256<<10))
 	}
 }
 

@@ -20,7 +20,14 @@ import (
 // A handler must not use a Request's Header, nor its ResponseWriter or Body, after it has returned: their memory serves the
 // connection's next request.
 type Server struct {
-	http *http.Server
+	// WriteTime is how long a client may leave what was sent to it unread before its connection is ended: between once and
+	// twice that, and what the bytes take at SlowestRead on top. Handlers that set a deadline of their own, such as those of
+	// streams, are not bound by it. 0: no bound. It is to be set before Serve.
+	WriteTime time.Duration
+
+	http    *http.Server
+	handler http.Handler
+	slowest time.Duration // SlowestRead, but in tests
 
 	mu        sync.Mutex
 	conns     map[*conn]struct{}
@@ -34,8 +41,13 @@ type Server struct {
 // ReadHeaderTimeout, IdleTimeout, MaxHeaderBytes and ErrorLog count; ReadTimeout, WriteTimeout, ConnContext, ConnState and
 // BaseContext must not be set.
 func New(h *http.Server) *Server {
-	return &Server{http: h, conns: map[*conn]struct{}{}}
+	s := &Server{http: h, handler: h.Handler, slowest: SlowestRead, conns: map[*conn]struct{}{}}
+	h.Handler = http.HandlerFunc(s.bound)
+	return s
 }
+
+// SlowestRead is the least rate, in bytes a second, at which a client has to read a large answer.
+const SlowestRead = 64 << 10
 
 // Serve takes connections from l until Shutdown or Close. The error is never nil.
 func (s *Server) Serve(l net.Listener) error {

@@ -222,10 +222,15 @@ func refuse(w http.ResponseWriter, req *http.Request, x *Exchange, why wire.Refu
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Del("Content-Encoding")
+	if why == wire.Overloaded {
+		h["Retry-After"] = retrySoon
+	}
 	w.WriteHeader(e.Status)
 	n, err := w.Write(body)
 	return Outcome{Status: e.Status, Bytes: int64(n), Err: err, Reason: e.Message}
 }
+
+var retrySoon = []string{"1"}
 
 // CallerError is why an Exchange's Credential cannot be added: something that the caller must mend, in words for it.
 type CallerError struct{ Message string }
@@ -262,6 +267,9 @@ func refuseError(w http.ResponseWriter, req *http.Request, x *Exchange, err erro
 	case kind == upstream.InstanceGone, kind == upstream.Refused && x.Session != nil && x.Session.Instance != "":
 		o = refuse(w, req, x, wire.UnknownSession, "")
 		o.Reason = reasonSessionLost
+	case kind == upstream.Busy:
+		o = refuse(w, req, x, wire.Overloaded, "")
+		o.Reason = kind.String()
 	case kind == upstream.Timeout:
 		o = refuse(w, req, x, wire.BackendTimeout, "")
 		o.Reason = kind.String()

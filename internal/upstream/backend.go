@@ -390,6 +390,8 @@ func classify(c *clock, err error) *Error {
 		switch {
 		case errors.Is(err, errBlocked):
 			return &Error{Kind: Blocked, err: err}
+		case errors.Is(err, errNoPlace):
+			return &Error{Kind: Busy, err: err}
 		case c.Err() != nil:
 			return contextError(c, false)
 		}

@@ -20,6 +20,7 @@ const (
 	Protocol                     // the request or the answer is not what HTTP allows
 	Redirect                     // the backend sends the call elsewhere, where it may not go
 	Encoded                      // the answer is in a Content-Encoding that was not asked for
+	Busy                         // a bound of the whole process is reached: descriptors or memory; later it may go
 )
 
 // texts are what callers of the proxy get to read: no addresses, no names of hosts, no credentials.
@@ -34,6 +35,7 @@ var texts = map[Kind]string{
 	Protocol:     "backend connection failed",
 	Redirect:     "backend redirects elsewhere",
 	Encoded:      "backend answered with a Content-Encoding that was not asked for: it can be gzip or deflate",
+	Busy:         "the proxy is at its limits, try again later",
 }
 
 // String is the short text of the kind, fit for clients.

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/budget"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 )
 
@@ -70,6 +71,8 @@ func (t standard) roundTrip(k *exchange, m *message) (*answer, error) {
 	return k.answered(resp), nil
 }
 
+var errNoPlace = errors.New("no descriptor is left for a connection to a backend")
+
 var errSwitched = errors.New("backend switched protocols without being asked to")
 
 // answered notes what net/http has read.
@@ -81,6 +84,7 @@ func (k *exchange) answered(r *http.Response) *answer {
 // Bounds of connections. Idle ones: how many in all and to one host, and for how long.
 const (
 	maxHeader      = 256 << 10 // bytes of an answer's header
+	streamWindow   = 256 << 10 // bytes of an answer over HTTP/2 that are read ahead
 	maxIdle        = 4096
 	maxIdlePerHost = 512
 	idleTime       = 60 * time.Second
@@ -144,11 +148,21 @@ func (u *Upstreams) newTransport(conf *tls.Config) transport {
 		}
 	}
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		if !u.place() {
+			return nil, &dialError{errNoPlace}
+		}
 		c, err := connect(ctx, network, address)
+		tcp, ok := c.(*net.TCPConn)
+		if err != nil || !ok {
+			u.o.Descriptors.Release(budget.Backends)
+		}
 		if err != nil {
 			return nil, &dialError{err}
 		}
-		return c, nil
+		if !ok {
+			return c, nil
+		}
+		return &placed{TCPConn: tcp, of: u.o.Descriptors}, nil
 	}
 	// The handshake is ours so that its failures, too, are known to have sent nothing.
 	dialTLS := func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -174,11 +188,14 @@ func (u *Upstreams) newTransport(conf *tls.Config) transport {
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	rest := standard{&http.Transport{
-		Proxy:                  nil, // never from the environment: the guard would judge the proxy's address instead
-		DialContext:            dial,
-		DialTLSContext:         dialTLS,
-		Protocols:              protocols,
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
+		Proxy:          nil, // never from the environment: the guard would judge the proxy's address instead
+		DialContext:    dial,
+		DialTLSContext: dialTLS,
+		Protocols:      protocols,
+		HTTP2: &http.HTTP2Config{
+			SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second,
+			MaxReceiveBufferPerStream: streamWindow, // it is 4 MiB, of each answer that nobody reads
+		},
 		MaxIdleConns:           maxIdle,
 		MaxIdleConnsPerHost:    maxIdlePerHost,
 		IdleConnTimeout:        idleTime,

@@ -4,13 +4,17 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/budget"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 )
 
@@ -36,6 +40,8 @@ type Options struct {
 	DialTime     time.Duration // one connection attempt including TLS; 5 s
 	FirstList    time.Duration // how long a call waits for a naming service's first list; 3 s
 	ResponseBody int64         // bytes of an answer after decoding; 16 MiB. Streams of events are not bound by it.
+
+	Descriptors *budget.Descriptors // bounds connections to backends; nil: nothing does
 
 	Resolver *net.Resolver // nil: the system's
 	// Dial connects, once an address may be dialled; nil: a net.Dialer. Names are not resolved for it.
@@ -153,6 +159,37 @@ func (u *Upstreams) release(b *Backend) {
 	if unused {
 		b.pool.rt.CloseIdleConnections() // without the lock: those at the other end may be slow to take our farewell
 	}
+}
+
+// place takes a descriptor for a connection. Where there is none left, idle connections make room.
+func (u *Upstreams) place() bool {
+	d := u.o.Descriptors
+	if d.Take(budget.Backends) {
+		return true
+	}
+	u.mu.Lock()
+	pools := slices.Collect(maps.Values(u.pools))
+	u.mu.Unlock()
+	for _, p := range pools {
+		p.rt.CloseIdleConnections()
+	}
+	return d.Take(budget.Backends)
+}
+
+// placed is a connection that gives its descriptor back.
+type placed struct {
+	*net.TCPConn
+	of   *budget.Descriptors
+	gone atomic.Bool
+}
+
+// Close may be called more than once.
+func (c *placed) Close() error {
+	err := c.TCPConn.Close()
+	if !c.gone.Swap(true) {
+		c.of.Release(budget.Backends)
+	}
+	return err
 }
 
 // Close ends subscriptions, idle connections and waits for the former. Calls in flight go on.

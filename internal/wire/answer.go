@@ -46,6 +46,7 @@ const (
 	NotFound                   // no such path
 	TooManyRequests            //
 	NotReady                   // no configuration yet
+	Overloaded                 // a bound of the whole process is reached
 	BackendUnavailable         // no instance, refused, broken framing
 	BackendTimeout             //
 	Internal                   // a fault of ours
@@ -80,6 +81,7 @@ var answers = [refusals]struct {
 	NotFound:           {CodeInvalidRequest, 404, 404, "Not found"},
 	TooManyRequests:    {CodeInvalidRequest, 429, 429, "Too many requests: try again later"},
 	NotReady:           {CodeInternal, 503, 503, "Not ready: the configuration has not arrived yet, try again later"},
+	Overloaded:         {CodeInternal, 503, 503, "The proxy is at its limits: try again later"},
 	BackendUnavailable: {CodeInternal, 502, 502, "The backend is not available"},
 	BackendTimeout:     {CodeInternal, 504, 504, "The backend did not answer in time"},
 	Internal:           {CodeInternal, 500, 500, "Internal error"},
