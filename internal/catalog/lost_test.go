@@ -214,7 +214,7 @@ func TestFaultyConsumerDocumentSwitchesOff(t *testing.T) {
 			{"nonsense: 1\nenabled: \"false\"\n" + two, "disabled"},
 			{"nonsense: 1\nenabled:\n" + two, "enabled"},
 			{"nonsense: 1\nkeys:\n" + key("k1", "") + key("k2", ", enabled: false"), "enabled without k2"},
-			{"enabled: false\n" + two + "{{{", "enabled"},
+			{"enabled: false\n" + two + "{{{", "disabled"},
 		} {
 			shelf := newShelf()
 			w := newKeptWorld(t, shelf)
