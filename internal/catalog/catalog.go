@@ -362,6 +362,13 @@ func (c *Catalog) take() (changes []nacos.Change, checked []checkedVariant, sync
 	return changes, checked, c.synced
 }
 
+// isSynced reports whether the source has been read whole, though perhaps what it holds is not in force yet.
+func (c *Catalog) isSynced() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.synced
+}
+
 // takeRead takes what was read aside.
 func (c *Catalog) takeRead() (all []readChange, more bool) {
 	c.mu.Lock()

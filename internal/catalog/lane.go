@@ -16,9 +16,12 @@ import (
 const (
 	// readBytes is how much of others' documents the writer reads itself for one Index.
 	readBytes = 64 << 10
-	// applyBytes is how much of what was read aside goes into one Index, so that making it stays short; a larger document
-	// goes alone.
+	// readMost is how many of others' documents, deletions among them, the writer takes itself for one Index.
+	readMost = 256
+	// applyBytes and applyMost are how much of what was read aside, and how many documents, go into one Index, so that making
+	// it stays short; what belongs together may be more.
 	applyBytes = 2 << 20
+	applyMost  = 1024
 	// smallFirst is how many units of small documents may overtake one of large documents.
 	smallFirst = 8
 )
@@ -79,7 +82,7 @@ func unitOf(key nacos.Key) string {
 func (l *lane) accepts(changes []nacos.Change) (rest []nacos.Change) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	left := readBytes
+	left, most := readBytes, readMost
 	for _, ch := range changes {
 		if ch.Key.Group == registry.GroupConsumers || ch.Key.Group == registry.GroupGrants {
 			rest = append(rest, ch)
@@ -87,8 +90,9 @@ func (l *lane) accepts(changes []nacos.Change) (rest []nacos.Change) {
 		}
 		name := unitOf(ch.Key)
 		u := l.units[name]
-		if u == nil && len(ch.Content) <= left {
+		if u == nil && len(ch.Content) <= left && most > 0 {
 			left -= len(ch.Content)
+			most--
 			rest = append(rest, ch)
 			continue
 		}
@@ -181,12 +185,12 @@ func (l *lane) work(u *unit, changes []nacos.Change) {
 	l.idle.Broadcast()
 }
 
-// take returns what was read, at most applyBytes or one unit, and whether there is more.
+// take returns what was read, at most applyBytes and applyMost or one unit, and whether there is more.
 func (l *lane) take() (all []readChange, more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	left := applyBytes
-	for len(l.done) > 0 && left > 0 {
+	for len(l.done) > 0 && left > 0 && len(all) < applyMost {
 		group := l.done[0]
 		l.done[0] = nil
 		l.done = l.done[1:]

@@ -2,8 +2,10 @@ package catalog
 
 import (
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,6 +127,103 @@ func TestA09_LargeDocumentsDoNotMix(t *testing.T) {
 		}
 		if len(seen) != 2 || !seen["old at old"] || !seen["new at new"] {
 			t.Errorf("served were %v", seen)
+		}
+	})
+}
+
+// TestTheFirstIndexHoldsAll: also what is large. With a store, what the source tells is read aside from the beginning, and
+// damage of the store counts until that is in force. Seen red with the lane asked once Synced was called (and Synced taken at its
+// word), and with trust before the lane was idle.
+func TestTheFirstIndexHoldsAll(t *testing.T) {
+	for _, store := range []bool{false, true} {
+		bubble.Test(t, func(t *testing.T) {
+			var initial []Kept
+			if store {
+				initial = []Kept{{Change: change("proxy-services", "a.yaml", own("old"))}, {Change: gone("proxy-services", "b.yaml"), Lost: true}, {Change: nacos.Change{Key: manifest(id1, "m", "1", "1").Key}, Lost: true}}
+			}
+			bad := make(chan string, 100)
+			c, err := New(Options{Services: 8, Log: slog.New(slog.DiscardHandler), OnSwap: func(d Delta) {
+				s := d.Index.Service("b")
+				if d.Index.Synced() && (s == nil || s.NotServed != "") && (!store || s == nil || !strings.Contains(s.NotServed, "the store")) {
+					bad <- fmt.Sprintf("b is %+v", s)
+				}
+			}}, initial)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			(&world{Catalog: c, t: t}).slowly(func(nacos.Change) time.Duration { return 10 * time.Second })
+			c.Apply([]nacos.Change{change("proxy-services", "a.yaml", own("new")), change("proxy-services", "b.yaml", large(own("new"))), manifest(id2, "m", "1", "1")})
+			c.Synced()
+			time.Sleep(time.Second)
+			if got := c.Index().Service("a").Latest.Tools(); got[0] != "new" {
+				t.Errorf("a small document waits for a large one: %v", got)
+			}
+			if m := c.Index().Service("m"); store && !strings.Contains(m.NotServed, "from the store") {
+				t.Errorf("a name is given away before all is read: %+v", m)
+			}
+			time.Sleep(time.Minute)
+			select {
+			case what := <-bad:
+				t.Errorf("with a store %v: %s", store, what)
+			default:
+			}
+			if s := c.Index().Service("b"); s == nil || s.Latest == nil || c.Busy() {
+				t.Errorf("in the end: %+v", s)
+			}
+			if !c.writer.synced {
+				t.Error("the source is not trusted")
+			}
+		})
+	}
+}
+
+// TestAFloodOfSmallDocumentsIsTakenInPieces: an Index is made of so few changes that a revocation which comes meanwhile is in
+// one of the next, however many changes wait. Deletions have no size at all.
+// Seen red without readMost, and without applyMost.
+func TestAFloodOfSmallDocumentsIsTakenInPieces(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		most, swaps, since := 0, 0, -1 // since the revocation came
+		var c *Catalog
+		c, err := New(Options{Services: 8, Log: slog.New(slog.DiscardHandler), OnSwap: func(d Delta) {
+			mu.Lock()
+			defer mu.Unlock()
+			if swaps++; swaps > 1 {
+				most = max(most, len(d.Services))
+			}
+			if since >= 0 && d.Index.Consumer("alice") != nil {
+				since++
+			}
+		}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		w := &world{Catalog: c, t: t}
+		c.Synced()
+		w.put(person("alice", 1, ""))
+		for _, flood := range []func(id string) nacos.Change{
+			func(id string) nacos.Change { return change("proxy-services", id, own("t")) },
+			func(id string) nacos.Change { return gone("proxy-services", id) },
+		} {
+			all := make([]nacos.Change, 4_000)
+			for i := range all {
+				all[i] = flood(fmt.Sprintf("s%d.yaml", i))
+			}
+			c.Apply(all)
+			time.Sleep(coalesce + 10*time.Millisecond)
+		}
+		mu.Lock()
+		since = 0
+		mu.Unlock()
+		c.Apply([]nacos.Change{gone("proxy-consumers", "alice.yaml")})
+		w.settle()
+		if most > applyMost+readMost {
+			t.Errorf("%d documents were taken for one Index", most)
+		}
+		if since > 2 {
+			t.Errorf("a revocation came after %d other Indexes", since)
 		}
 	})
 }

@@ -83,27 +83,38 @@ func (w *writer) begin(x *Index, now time.Time) *build {
 // run applies what is queued, and what was held back long enough, until ctx ends.
 func (w *writer) run(ctx context.Context) {
 	for {
-		var due <-chan time.Time
-		if at := earlier(earlier(w.nextDue(), w.nextStep()), w.nextQuestion()); !at.IsZero() {
-			due = time.After(time.Until(at))
-		}
+		woken := false
 		select {
-		case <-ctx.Done():
-			return
-		case <-w.catalog.compiledOne: // what is queued goes on being collected
-			w.apply(nil, nil, nil, false)
-			w.catalog.unready.Store(w.unready())
-			continue
-		case <-w.catalog.wake:
+		case <-w.catalog.wake: // before all else: a step takes what was read aside too, but not the other way round
+			woken = true
+		default:
+		}
+		if !woken {
+			var due <-chan time.Time
+			if at := earlier(earlier(w.nextDue(), w.nextStep()), w.nextQuestion()); !at.IsZero() {
+				due = time.After(time.Until(at))
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-w.catalog.compiledOne: // what is queued goes on being collected
+				w.apply(nil, nil, nil, false)
+				w.catalog.unready.Store(w.unready())
+				continue
+			case <-w.catalog.wake:
+				woken = true
+			case <-w.catalog.readAside: // likewise
+				w.step(nil, nil, w.catalog.isSynced())
+				continue
+			case <-due:
+			}
+		}
+		if woken {
 			select {
 			case <-ctx.Done():
 				return
 			case <-time.After(coalesce):
 			}
-		case <-w.catalog.readAside: // likewise
-			w.step(nil, nil, false)
-			continue
-		case <-due:
 		}
 		w.step(w.catalog.take())
 	}
@@ -112,10 +123,15 @@ func (w *writer) run(ctx context.Context) {
 // step makes an Index of what was taken from the queue, or sends it to be read aside, and of what was read there.
 func (w *writer) step(changes []nacos.Change, checked []checkedVariant, synced bool) {
 	c := w.catalog
-	if synced { // before, all is needed before anything is served
+	// Before there is something to be served all is needed at once. The source's first word, too, is not said before all that
+	// came with it is in force.
+	if c.Index().Synced() {
 		changes = c.lane.accepts(changes)
 	}
 	read, more := c.takeRead()
+	if !w.synced && c.lane.busy() {
+		synced = false
+	}
 	if more {
 		signal(c.readAside)
 	}
