@@ -24,6 +24,8 @@ type dirInstance struct {
 	Healthy  *bool             `yaml:"healthy,omitempty"` // default true
 	Enabled  *bool             `yaml:"enabled,omitempty"` // default true
 	Metadata map[string]string `yaml:"metadata,omitempty"`
+	// Nacos's word, and default: true.
+	Ephemeral *bool `yaml:"ephemeral,omitempty"`
 }
 
 // parseInstances reads a naming file: a YAML list of instances, strictly.
@@ -57,6 +59,8 @@ func parseInstances(content []byte) ([]Instance, error) {
 			Healthy:  or(in.Healthy, true),
 			Enabled:  or(in.Enabled, true),
 			Metadata: in.Metadata,
+
+			Persistent: !or(in.Ephemeral, true),
 		})
 	}
 	return instances, nil

@@ -201,7 +201,7 @@ func (n *naming) update(s *subscription, info sdkmodel.Service) {
 	s.latest = make([]Instance, 0, len(info.Hosts))
 	for _, h := range info.Hosts {
 		s.latest = append(s.latest, Instance{Host: h.Ip, Port: int(h.Port), Weight: h.Weight, Healthy: h.Healthy, //nolint:gosec // a port
-			Enabled: h.Enable, Metadata: h.Metadata})
+			Enabled: h.Enable, Metadata: h.Metadata, Persistent: !h.Ephemeral})
 	}
 	s.dirty = true
 	poke(n.news)

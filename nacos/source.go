@@ -126,6 +126,8 @@ type Instance struct {
 	Healthy  bool
 	Enabled  bool
 	Metadata map[string]string
+	// Persistent: it stays until somebody removes it, where others go with the connection that registered them.
+	Persistent bool
 }
 
 // Status is how a source stands with its server.

@@ -1,12 +1,21 @@
 package access
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // glob is a compiled pattern in which "*" matches anything, nothing included.
 type glob struct {
 	first, last string   // before the first and behind the last "*"
 	middle      []string // between them, in order
 	exact       bool     // no "*" at all: first is the name
+}
+
+// Matches reports whether a pattern of tool names ("*" matches anything) matches one of names.
+func Matches(pattern string, names []string) bool {
+	g := compileGlob(pattern)
+	return slices.ContainsFunc(names, func(name string) bool { return g.match([]byte(name)) })
 }
 
 func compileGlob(pattern string) glob {

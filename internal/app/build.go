@@ -66,6 +66,7 @@ func (a *App) build(ctx context.Context) error {
 			return convert.Options{Secrets: s, ForwardHeaders: a.config.Upstream.ForwardHeaders}
 		},
 		ForwardHeaders:   a.config.Upstream.ForwardHeaders,
+		KeySources:       a.config.Access.Sources,
 		TLSFiles:         tlsFiles,
 		CredentialGroups: a.credentialGroups(), Env: a.config.Credentials.Env, Files: a.config.Credentials.Files,
 		Retired: kept.retired, Holders: kept.holders, Past: a.feeds.past(), Unsure: a.kept.open() && a.kept.store().Unsure(),

@@ -32,7 +32,7 @@ var allowed = map[string][]string{
 	"internal/store":            {"nacos"},
 	"internal/upstream":         {"internal/budget", "internal/hostfile", "internal/httphead", "internal/registry", "nacos"},
 	"internal/relay":            {"internal/budget", "internal/registry", "internal/session", "internal/upstream", "internal/wire"},
-	"internal/catalog":          {"internal/access", "internal/convert", "internal/hostfile", "internal/registry", "internal/secret", "internal/upstream", "nacos"},
+	"internal/catalog":          {"internal/access", "internal/convert", "internal/hostfile", "internal/registry", "internal/secret", "internal/spelling", "internal/upstream", "nacos"},
 	"internal/gateway": {"internal/access", "internal/budget", "internal/catalog", "internal/convert", "internal/jsontext", "internal/registry", "internal/relay",
 		"internal/session", "internal/upstream", "internal/wire"},
 	"internal/httphead": {},

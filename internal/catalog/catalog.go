@@ -34,6 +34,8 @@ type Options struct {
 	Convert     func(secrets convert.Secrets) convert.Options
 	// ForwardHeaders of clients go to every MCP backend; those that a service adds come on top.
 	ForwardHeaders []string
+	// KeySources are where clients present keys (boot setting access.sources).
+	KeySources []registry.KeySource
 	// CredentialGroups are the groups whose documents templates may refer to.
 	CredentialGroups []string
 	// TLSFiles are the files that documents may name. It holds for Backends too.

@@ -28,6 +28,8 @@ type Compiled struct {
 
 	references []string // to credentials
 
+	unended atomic.Bool // see SawUnendedEvents
+
 	fault error // what keeps every request from being sent; nil if nothing does
 
 	uses atomic.Int64 // 1 for the LRU, 1 for an upgrade and 1 per call
@@ -54,6 +56,13 @@ func (x *Compiled) release() {
 
 // Release gives it back after a call.
 func (x *Compiled) Release() { x.release() }
+
+// SawUnendedEvents notes for /status that an event stream of the backend ended without a blank line behind its last event.
+func (x *Compiled) SawUnendedEvents() {
+	if !x.unended.Load() {
+		x.unended.Store(true)
+	}
+}
 
 // ErrCompiling is why a service cannot be called that takes long to compile.
 var ErrCompiling = errors.New("it is still being compiled")
@@ -446,5 +455,25 @@ func (c *Catalog) validate(v *Variant) (found []registry.Rejection, references [
 	if fault := c.options.TLSFiles.Check(def.Backend.TLS); fault != nil {
 		found = append(found, v.tlsRejection(fault))
 	}
-	return found, references
+	return append(found, c.unforwarded(v, def)...), references
+}
+
+// unforwarded warns of the headers that v has forwarded from clients and that never get to its backend, in the document that
+// lists them.
+func (c *Catalog) unforwarded(v *Variant, def *registry.Definition) (found []registry.Rejection) {
+	for _, header := range def.Backend.ForwardHeaders {
+		why := convert.Unforwarded(def, header)
+		if slices.ContainsFunc(c.options.KeySources, func(s registry.KeySource) bool { return s.Header == header }) {
+			why = "the proxy's own keys are presented there (access.sources), and stay here"
+		}
+		if why == "" {
+			continue
+		}
+		r := registry.Rejection{Field: "upstream.forwardHeaders", Message: header + " never reaches the backend: " + why, Warning: true}
+		if v.upstream != nil && slices.Contains(v.upstream.value.(*registry.Upstream).ForwardHeaders, header) {
+			r.Group, r.DataID, r.Field = v.upstream.Key.Group, v.upstream.Key.DataID, "forwardHeaders"
+		}
+		found = append(found, r)
+	}
+	return found
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/access"
@@ -100,6 +101,7 @@ type ServiceStatus struct {
 	Tools       []string         `json:"tools"`
 	Compiled    bool             `json:"compiled"`
 	Instances   []InstanceStatus `json:"instances,omitempty"`
+	Notes       []string         `json:"notes,omitempty"` // what is odd about the backend, as far as it was called
 }
 
 // InstanceStatus is what /status says of one instance of a compiled service's backend.
@@ -107,6 +109,8 @@ type InstanceStatus struct {
 	Address string `json:"address"`
 	Healthy bool   `json:"healthy"`
 	Ejected bool   `json:"ejected"`
+
+	persistent bool // entered by hand, and there until somebody removes it
 }
 
 // ConsumerStatus is what /status says of one consumer. It holds neither keys nor digests.
@@ -153,6 +157,9 @@ func (x *Index) documentStatus(d *Document) DocumentStatus {
 	}
 	if d.State == Applied {
 		x.explainUseless(d, &s)
+	}
+	if g, ok := d.value.(*registry.Grants); ok && s.State == Applied {
+		s.Faults = append(s.Faults, x.adviseGrants(g, x.Service(trimExtension(d.Key.DataID)))...)
 	}
 	return s
 }
@@ -239,13 +246,38 @@ func (c *Catalog) serviceStatus(s *Service) ServiceStatus {
 	if compiled, st.Compiled = c.compiled.Peek(s.Latest.root()); st.Compiled && compiled.Backend != nil {
 		st.Instances = instances(compiled.Backend)
 	}
+	if st.Compiled {
+		st.Notes = compiled.notes(s.Latest, st.Instances)
+	}
 	return st
+}
+
+// endpointGroup is where Nacos registers the endpoints that are entered with a server of its MCP registry.
+const endpointGroup = "mcp-endpoints"
+
+// notes says what is odd about the backend of v.
+func (x *Compiled) notes(v *Variant, all []InstanceStatus) (notes []string) {
+	if x.unended.Load() {
+		notes = append(notes, "an event stream of the backend ended without a blank line behind its last event: it counts where it is a whole JSON object or array, and is lost otherwise")
+	}
+	// Those that servers register themselves come and go with them.
+	var entered []string
+	for _, in := range all {
+		if in.persistent {
+			entered = append(entered, in.Address)
+		}
+	}
+	if ref := x.Definition.Backend.Ref; ref != nil && v.manifest != nil && ref.Group == endpointGroup && len(entered) > 1 {
+		notes = append(notes, fmt.Sprintf("calls go to each of the %d endpoints %s: Nacos keeps the one of before where a version is published with another, until it is removed from the service %s of group %s",
+			len(entered), strings.Join(entered, ", "), ref.Service, ref.Group))
+	}
+	return notes
 }
 
 func instances(b *upstream.Backend) []InstanceStatus {
 	var all []InstanceStatus
 	for _, in := range b.Instances() {
-		all = append(all, InstanceStatus{Address: in.Address, Healthy: in.Healthy, Ejected: in.Ejected})
+		all = append(all, InstanceStatus{Address: in.Address, Healthy: in.Healthy, Ejected: in.Ejected, persistent: in.Persistent})
 	}
 	return all
 }

@@ -111,6 +111,11 @@ func (p *program) sayStatus(s admin.Status) {
 		p.say("  %s", problem)
 	}
 	p.sayRejected(s.Documents)
+	for _, v := range s.Services {
+		for _, note := range v.Notes {
+			p.say("Service %s: %s", v.Name, note)
+		}
+	}
 	off := 0
 	for _, v := range s.Services {
 		if v.NotServed != "" {

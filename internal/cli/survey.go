@@ -128,6 +128,7 @@ func overlook(ctx context.Context, cfg config.Config, all []nacos.Change, unread
 			return convert.Options{Secrets: noting{known, s.wanted, unread}, ForwardHeaders: cfg.Upstream.ForwardHeaders}
 		},
 		ForwardHeaders:   cfg.Upstream.ForwardHeaders,
+		KeySources:       cfg.Access.Sources,
 		TLSFiles:         upstream.TLSFilesFor(cfg.Upstream.TLSDir),
 		CredentialGroups: cfg.Credentials.Groups,
 		Env:              cfg.Credentials.Env,

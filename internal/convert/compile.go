@@ -175,7 +175,7 @@ func (c *toolCompiler) schemas() {
 func forwarded(everywhere, here []string) (names []string) {
 	for _, name := range slices.Concat(everywhere, here) {
 		name = http.CanonicalHeaderKey(name)
-		if !slices.Contains(names, name) && !ownHeader(name) {
+		if !slices.Contains(names, name) && !ownHeader(name) && name != "Accept-Encoding" {
 			names = append(names, name)
 		}
 	}

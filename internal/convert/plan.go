@@ -22,6 +22,7 @@ func (c *toolCompiler) request() {
 	c.method()
 	c.destinations()
 	c.url()
+	c.checkQuery("requestTemplate.url", q.URLLine)
 	c.headers()
 	c.body()
 	c.bodyDefaults()

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert/template"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
 )
@@ -42,10 +44,56 @@ func (c *toolCompiler) responses() {
 			p.literal = &t.literal
 		} else if c.tool.method == "" {
 			c.checkRefs("responseTemplate.body", d.BodyLine, p.body, true)
+		} else {
+			c.checkResponseRefs("responseTemplate.body", d.BodyLine, p.body)
 		}
+		c.checkPrints("responseTemplate.body", d.BodyLine, d.Body, t)
 	}
 	if c.def.ErrorResponse != "" {
 		p.fault = c.text("errorResponseTemplate", 0, c.def.ErrorResponse, template.Options{}, false)
+		if p.fault.template != nil {
+			c.checkResponseRefs("errorResponseTemplate", 0, p.fault.template)
+		}
+		c.checkPrints("errorResponseTemplate", 0, c.def.ErrorResponse, p.fault)
+	}
+}
+
+// checkResponseRefs warns of what a response's template reads of the request, which is not there: such a name counts as one of
+// the response, and where that has none it prints nothing.
+func (c *toolCompiler) checkResponseRefs(field string, line int, t *template.Template) {
+	answer := gjson.ParseBytes(c.def.OutputSchema).Get("properties")
+	warned := map[string]bool{}
+	for _, ref := range t.Refs() {
+		if len(ref.Path) == 0 || warned[ref.Path[0]] || answer.Get(ref.Path[0]).Exists() {
+			continue
+		}
+		why := ""
+		switch root := ref.Path[0]; {
+		case root == "config":
+			why = "templates of responses see the response alone"
+		case root == "args" && len(ref.Path) > 1:
+			if _, ok := c.tool.index[ref.Path[1]]; ok { // else it may well be the response's: some echo what they were asked
+				why = "templates of responses see the response alone"
+			}
+		case root == "_headers" && field != "errorResponseTemplate":
+			why = "only errorResponseTemplate has it"
+		}
+		if why == "" {
+			continue
+		}
+		at := line
+		if at > 0 {
+			at += ref.Line - 1
+		}
+		warned[ref.Path[0]] = true
+		c.warn(field, at, "reads .%s, which prints nothing unless the response has it: %s", strings.Join(ref.Path, "."), why)
+	}
+}
+
+// checkPrints warns of a template that prints nothing whatever it is given.
+func (c *toolCompiler) checkPrints(field string, line int, src string, t *text) {
+	if t.template == nil && strings.TrimSpace(t.literal) == "" && strings.Contains(src, "{{") && !c.rejected {
+		c.warn(field, line, "prints nothing, so that it counts for nothing")
 	}
 }
 

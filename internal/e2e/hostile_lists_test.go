@@ -59,6 +59,14 @@ func eventForms(message string) map[string]string {
 	}
 }
 
+// withBlank returns an event stream with the blank line that the proxy adds where none follows the last event; other texts stay.
+func withBlank(body string) string {
+	if strings.HasPrefix(body, "data: ") && !strings.HasSuffix(body, "\n\n") && !strings.HasSuffix(body, "\r\r") {
+		return body + "\n\n"
+	}
+	return body
+}
+
 // messages are those of an event stream, joined as clients join them; a body that is none is its own message.
 func messages(body string) []string {
 	body = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(strings.TrimPrefix(body, "\ufeff"))
@@ -125,11 +133,12 @@ func TestA18_ListsAreFilteredWhereverTheyStand(t *testing.T) {
 		body = encode(t, coding, form(mixed))
 		if a := ask(bob); a.Status != 200 || strings.Contains(a.Body, `danger"`) || strings.Contains(a.Body, `\u0064anger`) {
 			t.Errorf("%s: bob got %d %s", name, a.Status, a.Body)
-		} else if diff := cmp.Diff(messages(form(only)), messages(a.Body)); diff != "" {
+		} else if diff := cmp.Diff(messages(withBlank(form(only))), messages(a.Body)); diff != "" {
 			t.Errorf("%s: what remains is not as it was:\n%s", name, diff)
 		}
-		if a := ask(alice); a.Body != form(mixed) && !strings.HasSuffix(name, "no blank at end") { // it is no event, and may go
-			t.Errorf("%s: alice's bytes were changed:\n%s", name, cmp.Diff(form(mixed), a.Body))
+		want := withBlank(form(mixed))
+		if a := ask(alice); a.Body != want && (coding == "" || a.Body != form(mixed)) { // a compressed stream may be passed unread
+			t.Errorf("%s: alice's bytes were changed:\n%s", name, cmp.Diff(want, a.Body))
 		}
 	}
 	asIs := func(m string) string { return m }
@@ -224,7 +233,7 @@ func TestBytesComeThroughUnchanged(t *testing.T) {
 			for form, text := range eventForms(strings.NewReplacer("\r", " ").Replace(message)) {
 				body = text
 				a := c.call("echo", "{}")
-				if diff := cmp.Diff(messages(body), messages(a.Body)); diff != "" || who == "alice" && a.Body != body {
+				if diff := cmp.Diff(messages(withBlank(body)), messages(a.Body)); diff != "" || who == "alice" && a.Body != withBlank(body) {
 					t.Errorf("%d to %s as %s:\n%s%s", i, who, form, a.Body, diff)
 				}
 			}

@@ -346,7 +346,7 @@ func (c *call) execute(ctx context.Context, x *catalog.Compiled, tool *convert.T
 	}
 	defer resp.Body.Close()
 	if kind := convert.StreamOf(wire.First(resp.Header, contentTypeKey)); kind != convert.NoStream {
-		pieces, err := c.gather(resp, kind, func(piece []byte) []byte { return tool.Conceal(&c.work, piece) })
+		pieces, err := c.gather(x, resp, kind, func(piece []byte) []byte { return tool.Conceal(&c.work, piece) })
 		if err != nil {
 			return c.fault(ctx, tool, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
@@ -21,10 +22,10 @@ const maxPiece = 1 << 20
 
 // gather reads an answer that comes in pieces and tells a caller that asked for progress of each. No piece is kept or told
 // of before conceal has seen it.
-func (c *call) gather(resp *upstream.Response, kind convert.Stream, conceal func([]byte) []byte) ([][]byte, error) {
+func (c *call) gather(x *catalog.Compiled, resp *upstream.Response, kind convert.Stream, conceal func([]byte) []byte) ([][]byte, error) {
 	next := lines(resp.Body)
 	if kind == convert.SSE {
-		next = events(resp.Body)
+		next = c.backendEvents(x, resp.Body)
 	}
 	var pieces [][]byte
 	for {
@@ -42,10 +43,19 @@ func (c *call) gather(resp *upstream.Response, kind convert.Stream, conceal func
 	}
 }
 
-func events(r io.Reader) func() ([]byte, error) {
+// backendEvents reads an event stream. If it ends within an event, that one counts if its data is a whole JSON object or array,
+// and is dropped otherwise, as browsers drop it; operators are told.
+func (c *call) backendEvents(x *catalog.Compiled, r io.Reader) func() ([]byte, error) {
 	reader := wire.NewEventReader(r, maxPiece)
 	return func() ([]byte, error) {
 		e, err := reader.Next()
+		if err == io.EOF {
+			var fault error
+			if e, fault = reader.Rest(); fault != nil {
+				x.SawUnendedEvents()
+				c.noteFault(fault)
+			}
+		}
 		return e.Data, err
 	}
 }

@@ -38,7 +38,11 @@ func (c *call) passthrough() {
 	if x.Own != nil {
 		e.Private, e.Credential = true, c.ownCredential(x)
 	}
-	c.carried(c.g.options.Relay.Serve(c.w, c.r, e))
+	o := c.g.options.Relay.Serve(c.w, c.r, e)
+	if errors.Is(o.Err, wire.ErrUnended) {
+		x.SawUnendedEvents()
+	}
+	c.carried(o)
 }
 
 // ownCredential returns what hands the caller's own credential on to the backend. A session may outlive the call.

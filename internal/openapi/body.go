@@ -168,11 +168,12 @@ func (t *tool) form(schema *node, styleOf func(name string, field *node) style) 
 	}
 	t.headers = append(t.headers, [2]string{"Content-Type", mediaForm})
 	names, values := t.constantMembers()
+	var constants []pair
 	for i, name := range names {
-		t.body += queryName(name) + "=" + queryValue(values[i].text) + "&"
+		constants = append(constants, pair{text: queryName(name) + "=" + queryValue(values[i].text)})
 	}
 	if !simple || len(names) > 0 {
-		t.formTemplate()
+		t.formTemplate(constants)
 	}
 	return nil
 }
@@ -193,13 +194,14 @@ func fieldStyle(field *node, encoding place) style {
 }
 
 // formTemplate writes the form as a template, where places are not enough to say how its fields are written.
-func (t *tool) formTemplate() {
+func (t *tool) formTemplate(pairs []pair) {
 	for _, a := range t.args {
 		if a.position == "body" {
-			t.body += a.pair()
+			pairs = append(pairs, a.pair())
 			a.position, a.explode = "", false
 		}
 	}
+	t.body = joinPairs(pairs, false)
 }
 
 // mediaTypes gives what a Swagger 2 operation consumes or produces; JSON if it does not say.

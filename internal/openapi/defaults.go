@@ -111,7 +111,7 @@ func (t *tool) constantParameter(name, in string, schema *node, s style) bool {
 		}
 		t.path = strings.ReplaceAll(t.path, "{"+name+"}", s.prefix(name)+segment)
 	case "query":
-		t.query = append(t.query, queryName(name)+"="+queryValue(value.text)+"&")
+		t.query = append(t.query, pair{text: queryName(name) + "=" + queryValue(value.text)})
 	case "header":
 		if value.text == "" {
 			return false

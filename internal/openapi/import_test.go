@@ -122,8 +122,8 @@ var calls = []struct {
 	{"Swagger body", "warehouse.json", "items_list_2", `{"name":"n","weight":null,"ean":7}`, "POST /items\nAuthorization: Basic secret-login\nContent-Type: application/json; charset=utf-8\n\n" + `{"name":"n","weight":null,"ean":7}`},
 	{"body whose names are taken", "warehouse.json", "patch_items_by_id", `{"id":1,"body":{"id":2}}`, "PATCH /items/1\nAuthorization: Bearer secret-oauth\nContent-Type: application/json\n\n" + `{"id":2}`},
 	{"body left out", "warehouse.json", "patch_items_by_id", `{"id":1}`, "PATCH /items/1\nAuthorization: Bearer secret-oauth\nContent-Type: application/json\n"},
-	{"Swagger form", "warehouse.json", "addLabel", `{"id":1,"label":"a b&c","colours":["x","y"]}`, "POST /items/1/labels\nContent-Type: application/x-www-form-urlencoded\n\nlabel=a%20b%26c&colours=x%2Cy&"},
-	{"form by template", "payments.yaml", "createCharge", `{"amount":5,"expand":["a","b"],"metadata":{"k[1]":"v&w"}}`, "POST /charges\nContent-Type: application/x-www-form-urlencoded\n\namount=5&expand[]=a&expand[]=b&metadata[k%5B1%5D]=v%26w&"},
+	{"Swagger form", "warehouse.json", "addLabel", `{"id":1,"label":"a b&c","colours":["x","y"]}`, "POST /items/1/labels\nContent-Type: application/x-www-form-urlencoded\n\nlabel=a%20b%26c&colours=x%2Cy"},
+	{"form by template", "payments.yaml", "createCharge", `{"amount":5,"expand":["a","b"],"metadata":{"k[1]":"v&w"}}`, "POST /charges\nContent-Type: application/x-www-form-urlencoded\n\namount=5&expand[]=a&expand[]=b&metadata[k%5B1%5D]=v%26w"},
 	{"form by place", "payments.yaml", "createRefund", `{"charge":"c","reasons":["x","y"]}`, "POST /refunds\nContent-Type: application/x-www-form-urlencoded\n\ncharge=c&reasons=x&reasons=y"},
 	{"parts in other files", "payments.yaml", "listParts", `{"q":"a b"}`, "GET /parts?q=a%20b\n"},
 }

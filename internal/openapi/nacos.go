@@ -120,7 +120,7 @@ func (im *importer) withoutConfig(t *tool) {
 		t.headers[i][1] = plain.Replace(t.headers[i][1])
 	}
 	for i := range t.query {
-		t.query[i] = plain.Replace(t.query[i])
+		t.query[i].text = plain.Replace(t.query[i].text)
 	}
 }
 

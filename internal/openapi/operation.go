@@ -15,9 +15,9 @@ type tool struct {
 	name, title string
 	description string
 	method      string
-	base        string      // absolute URL, where the operation has a server of its own
-	path        string      // {name} where an argument goes, or a template
-	query       []string    // pieces of template, each ending in "&"
+	base        string // absolute URL, where the operation has a server of its own
+	path        string // {name} where an argument goes, or a template
+	query       []pair
 	headers     [][2]string // key and template
 	body        string      // template; empty: made from the arguments whose position is body
 	args        []*argument

@@ -206,9 +206,12 @@ func (a *argument) listed(separator string) string {
 }
 
 // pairs is a template of an object's members: "a,1,b,2", or "a=1,b=2" if it is exploded.
-func (a *argument) pairs(s style) string {
+func (a *argument) pairs(s style) string { return membersOf(a.ref(), s) }
+
+// membersOf is that template for the object that ref names.
+func membersOf(ref string, s style) string {
 	between := map[bool]string{true: "=", false: ","}[s.explode]
-	return "{{$n := 0}}{{range $k, $v := " + a.ref() + "}}{{if $n}},{{end}}{{$k}}" + between + "{{$v}}{{$n = 1}}{{end}}"
+	return "{{$n := 0}}{{range $k, $v := " + ref + "}}{{if $n}},{{end}}{{$k}}" + between + "{{$v}}{{$n = 1}}{{end}}"
 }
 
 func (t *tool) queryParameter(name string, schema *node, s style, required bool) {
@@ -234,24 +237,77 @@ func (a *argument) simple() bool {
 	return true
 }
 
-// pair is a template of name=value& for the argument in a query or a form; nothing where it is not given.
-func (a *argument) pair() string {
+// pair is a part of a query or a form: name=value.
+type pair struct {
+	text string
+	open string // begins an {{if}}, {{with}} or {{range}} around text; empty: it is always there
+}
+
+// joinPairs is a template of pairs with "&" between those that are there; before tells that something always stands before them.
+// What is always there comes first, so that the others need not ask whether they are the first.
+func joinPairs(pairs []pair, before bool) string {
+	var always, sometimes strings.Builder
+	conditional := 0
+	for _, p := range pairs {
+		switch {
+		case p.open != "":
+			conditional++
+			continue
+		case before:
+			always.WriteByte('&')
+		}
+		always.WriteString(p.text)
+		before = true
+	}
+	asks, seen := false, 0
+	for _, p := range pairs {
+		if p.open == "" {
+			continue
+		}
+		seen++
+		repeats := strings.HasPrefix(p.open, "{{range")
+		sometimes.WriteString(p.open)
+		switch {
+		case before:
+			sometimes.WriteByte('&')
+		case seen > 1 || repeats:
+			sometimes.WriteString("{{if $q}}&{{end}}")
+		}
+		sometimes.WriteString(p.text)
+		if !before && (seen < conditional || repeats) {
+			sometimes.WriteString("{{$q = 1}}")
+			asks = true
+		}
+		sometimes.WriteString("{{end}}")
+	}
+	if asks {
+		always.WriteString("{{$q := 0}}")
+	}
+	return always.String() + sometimes.String()
+}
+
+// pair is the argument in a query or a form.
+func (a *argument) pair() pair {
 	wire := queryName(a.wire)
+	with := "{{with " + a.ref() + "}}"
+	each := "{{range $k, $v := " + a.ref() + "}}"
 	switch {
 	case isObject(a.schema) && a.style.name == "deepObject":
-		return fmt.Sprintf("{{range $k, $v := %s}}%s[{{$k}}]={{$v}}&{{end}}", a.ref(), wire)
+		return pair{wire + "[{{$k}}]={{$v}}", each}
 	case isObject(a.schema) && a.style.explode:
-		return fmt.Sprintf("{{range $k, $v := %s}}{{$k}}={{$v}}&{{end}}", a.ref())
+		return pair{"{{$k}}={{$v}}", each}
 	case isObject(a.schema) && a.style.name != "json":
-		return "{{with " + a.ref() + "}}" + wire + "={{end}}" + a.pairs(a.style) + "{{with " + a.ref() + "}}&{{end}}"
+		return pair{wire + "=" + membersOf(".", a.style), with}
 	case isArray(a.schema) && a.style.explode:
-		return fmt.Sprintf("{{range %s}}%s={{.}}&{{end}}", a.ref(), wire)
+		return pair{wire + "={{.}}", "{{range " + a.ref() + "}}"}
 	case isArray(a.schema) && a.style.name != "json" && a.required:
-		return wire + "=" + a.joined(a.style.separator) + "&"
+		return pair{text: wire + "=" + a.joined(a.style.separator)}
 	case isArray(a.schema) && a.style.name != "json":
-		return fmt.Sprintf("{{with %s}}%s={{join %s .}}&{{end}}", a.ref(), wire, quote(a.style.separator))
+		return pair{wire + "={{join " + quote(a.style.separator) + " .}}", with}
+	case a.required:
+		return pair{text: wire + "=" + a.joined("")}
 	}
-	return a.optional(wire + "=" + a.joined("") + "&")
+	return pair{wire + "=" + a.joined(""), a.given()}
 }
 
 // ref is how a template names the argument.
@@ -277,8 +333,11 @@ func (a *argument) optional(template string) string {
 	if a.required {
 		return template
 	}
-	return "{{if hasKey .args " + quote(a.name) + "}}" + template + "{{end}}"
+	return a.given() + template + "{{end}}"
 }
+
+// given begins what a template prints only where the argument is given.
+func (a *argument) given() string { return "{{if hasKey .args " + quote(a.name) + "}}" }
 
 // quote writes a string literal of the template language.
 func quote(s string) string { return string(jsontext.AppendString(nil, s)) }

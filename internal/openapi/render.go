@@ -223,7 +223,7 @@ func (t *tool) templateAll() {
 		}
 	}
 	if slices.ContainsFunc(t.args, func(a *argument) bool { return a.explode && a.position == "body" }) {
-		t.formTemplate()
+		t.formTemplate(nil)
 	}
 }
 
@@ -268,14 +268,11 @@ func (t *tool) positions() *node {
 func (t *tool) request() *node {
 	target := t.base + t.path
 	if len(t.query) > 0 {
-		separator := "?"
-		if strings.Contains(t.path, "?") {
-			separator = "&"
+		_, own, has := strings.Cut(t.path, "?")
+		if !has {
+			target += "?"
 		}
-		target += separator + strings.Join(t.query, "")
-		if strings.HasSuffix(target, "}}&") || !strings.HasSuffix(target, "}") {
-			target = strings.TrimSuffix(target, "&")
-		}
+		target += joinPairs(t.query, own != "" && !strings.HasSuffix(own, "&"))
 	}
 	r := newObject().set("url", newText(target)).set("method", newText(t.method))
 	if len(t.headers) > 0 {

@@ -125,7 +125,7 @@ func TestOperations(t *testing.T) {
 		{"parameter of content", `{"parameters":[{"name":"f","in":"query","content":{"application/json":{"schema":{"type":"object"}}}}]}`, []string{"{name: f, type: object, position: query}"}, nil, ""},
 		{"parameter of no place", `{"parameters":[{"name":"f","in":"air"}]}`, nil, nil, `parameter f: there is no place "air"`},
 		{"own server", `{"servers":[{"url":"https://other.example.com/v2/"}]}`, []string{"url: 'https://other.example.com/v2/x/{id}'"}, nil, "it is sent to a server of its own, https://other.example.com/v2"},
-		{"same names in several places", `{"parameters":[{"name":"id","in":"path"},{"name":"id","in":"query"},{"name":"id","in":"header"}]}`, []string{"name: query_id", "name: header_id", `{{if hasKey .args "query_id"}}id={{.args.query_id}}&{{end}}`}, nil, ""},
+		{"same names in several places", `{"parameters":[{"name":"id","in":"path"},{"name":"id","in":"query"},{"name":"id","in":"header"}]}`, []string{"name: query_id", "name: header_id", `{{if hasKey .args "query_id"}}id={{.args.query_id}}{{end}}`}, nil, ""},
 		{"long name", `{"operationId":"` + strings.Repeat("name", 30) + `"}`, []string{"name: namenamenamenamenamenamenamenamenamenamenamenamenamenam_"}, nil, ""},
 		{"JSON of a vendor", `{"requestBody":{"content":{"application/vnd.api+json":{"schema":{"type":"object","properties":{"a":{"type":"string"}}}}}}}`, []string{"value: application/vnd.api+json", "name: a,"}, nil, ""},
 		{"JSON rather than a form", `{"requestBody":{"content":{"application/x-www-form-urlencoded":{},"application/json":{"schema":{"type":"object","properties":{"a":{"type":"string"}}}}}}}`, []string{"name: a,"}, []string{"form"}, ""},

@@ -140,7 +140,7 @@ func (im *importer) secure(t *tool, op place) error {
 		case s.in == "cookie":
 			t.cookie(s.name + "={{.config." + s.id + "}}")
 		default:
-			t.query = append(t.query, queryName(s.name)+"={{.config."+s.id+"}}&")
+			t.query = append(t.query, pair{text: queryName(s.name) + "={{.config." + s.id + "}}"})
 		}
 		switch s.in {
 		case "header":

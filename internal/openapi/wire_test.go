@@ -3,6 +3,7 @@ package openapi
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -80,7 +81,7 @@ func TestStylesAreWrittenAsTheySay(t *testing.T) {
 				if err != nil || request == nil {
 					t.Fatalf("no request: %v %s", err, result)
 				}
-				got := strings.TrimSuffix(request.URL, "&")
+				got := request.URL
 				if v, ok := request.Header["C"]; ok {
 					got += " C: " + v[0]
 				}
@@ -181,5 +182,65 @@ func TestHeaderNamesEveryHost(t *testing.T) {
 	}
 	if want := "#   hosts: [one.example.com, two.example.com:8443]\n"; !strings.Contains(string(r.Document), want) {
 		t.Errorf("no %q in\n%s", want, r.Document)
+	}
+}
+
+// TestPairsStandApart leaves every set of arguments out of a query and of a form: what is sent is the pairs of those given, with
+// one "&" between each two. Seen red with "&" behind each pair that is given.
+func TestPairsStandApart(t *testing.T) {
+	const parts = `{"name":"list","in":"query","style":"form","explode":false,"schema":{"type":"array","items":{"type":"string"}}},
+		{"name":"deep","in":"query","style":"deepObject","schema":{"type":"object"}},
+		{"name":"flat","in":"query","style":"form","explode":false,"schema":{"type":"object"}},
+		{"name":"sort[by]","in":"query","schema":{"type":"string"}},
+		{"name":"each[]","in":"query","schema":{"type":"array","items":{"type":"string"}}},
+		{"name":"plain","in":"query","schema":{"type":"integer"}}`
+	const form = `"list":{"type":"array","items":{"type":"string"}},"deep":{"type":"object"},"sort[by]":{"type":"string"},"each[]":{"type":"array","items":{"type":"string"}},"plain":{"type":"integer"}`
+	const encoding = `"list":{"style":"form","explode":false},"deep":{"style":"deepObject"}`
+	src := `{"openapi":"3.0.3","servers":[{"url":"https://example.com"}],"paths":{
+		"/q":{"get":{"operationId":"query","parameters":[` + parts + `]}},
+		"/a":{"get":{"operationId":"after","parameters":[` + parts + `,{"name":"must","in":"query","required":true,"schema":{"type":"string","enum":["m"]}}]}},
+		"/f":{"post":{"operationId":"form","requestBody":{"content":{"application/x-www-form-urlencoded":{"schema":{"type":"object","properties":{` + form + `}},"encoding":{` + encoding + `}}}}}}}}`
+	given := []struct {
+		argument string
+		sent     []string
+	}{
+		{`"list":["a","b"]`, []string{"list=a,b"}},
+		{`"deep":{"x":1,"y":2}`, []string{"deep[x]=1", "deep[y]=2"}},
+		{`"sort_by":"r"`, []string{"sort[by]=r"}},
+		{`"each":["c","d"]`, []string{"each[]=c", "each[]=d"}},
+		{`"plain":7`, []string{"plain=7"}},
+		{`"flat":{"z":3}`, []string{"flat=z,3"}},
+	}
+	for name, service := range forms(t, src) {
+		for tool, n := range map[string]int{"query": 6, "after": 6, "form": 5} {
+			for set := range 1 << n {
+				var arguments, want []string
+				if tool == "after" {
+					want = append(want, "must=m")
+				}
+				for i, g := range given[:n] {
+					if set&(1<<i) != 0 {
+						arguments, want = append(arguments, g.argument), append(want, g.sent...)
+					}
+				}
+				request, result, err := service.Tools[tool].Request(convert.Call{Arguments: []byte("{" + strings.Join(arguments, ",") + "}"), Header: http.Header{}})
+				if err != nil || request == nil {
+					t.Fatalf("%s, %s: no request: %v %s", name, arguments, err, result)
+				}
+				text := string(request.Body)
+				if tool != "form" {
+					_, text, _ = strings.Cut(request.URL, "?")
+				}
+				var got []string
+				if text != "" {
+					got = strings.Split(strings.NewReplacer("%5B", "[", "%5D", "]", "%2C", ",").Replace(text), "&")
+				}
+				slices.Sort(got)
+				slices.Sort(want)
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Fatalf("%s of %s with %s sends %s (-want +got):\n%s", tool, name, arguments, text, diff)
+				}
+			}
+		}
 	}
 }

@@ -142,7 +142,7 @@ func readGrantLimits(o *object) *GrantLimits {
 	if l == nil {
 		return nil
 	}
-	limits := &GrantLimits{Limits: l.limits()}
+	limits := &GrantLimits{Limits: l.limits(), Line: l.node.Line}
 	l.eachField("tools", func(f field, path string) {
 		if t := o.r.object(f.value, path, "rps", "burst", "concurrent"); t != nil {
 			if limits.Tools == nil {

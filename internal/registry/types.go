@@ -299,6 +299,7 @@ type Limits struct {
 type GrantLimits struct {
 	Limits                   // per consumer on this service
 	Tools  map[string]Limits // per consumer and tool pattern
+	Line   int
 }
 
 // Credentials is a proxy-credentials document: secrets that only these services may use, towards these hosts only.

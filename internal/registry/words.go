@@ -74,4 +74,7 @@ func (r *reader) shown(s string) string {
 	return shown(s)
 }
 
+// Shown is s, from a document, as a message may repeat it: never something like a key, never long.
+func Shown(s string) string { return shown(s) }
+
 func indexed(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }

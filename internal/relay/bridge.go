@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -144,7 +145,17 @@ func (b *bridge) read() {
 	for {
 		ev, err := b.events.Next()
 		if err != nil {
-			b.end(errEnded)
+			why := errEnded
+			if err == io.EOF {
+				ev, err := b.events.Rest()
+				switch err {
+				case wire.ErrUnended:
+					b.arrived(ev)
+				case wire.ErrCutEvent:
+					why = err
+				}
+			}
+			b.end(why)
 			return
 		}
 		b.arrived(ev)
@@ -311,7 +322,7 @@ func (b *bridge) end(why error) {
 		b.timer.Stop()
 	}
 	b.cancel(why)
-	if why == errEnded || why == errClosed {
+	if why == errEnded || why == wire.ErrCutEvent || why == errClosed {
 		go b.owner.remove(b)
 	}
 }

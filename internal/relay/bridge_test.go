@@ -87,6 +87,10 @@ func (b *sseBackend) serve(w http.ResponseWriter, r *http.Request) {
 			if m == "" {
 				return
 			}
+			if bytes, ok := strings.CutPrefix(m, last); ok {
+				io.WriteString(w, bytes)
+				return
+			}
 			fmt.Fprintf(w, "event: message\ndata: %s\n\n", m)
 			w.(http.Flusher).Flush()
 		case <-r.Context().Done():
@@ -94,6 +98,9 @@ func (b *sseBackend) serve(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 }
+
+// last, before what is sent, makes it the stream's last bytes, as they are.
+const last = "last: "
 
 // send puts a message on the newest stream; "" ends it.
 func (b *sseBackend) send(m string) {
@@ -309,6 +316,23 @@ func TestBridgedSessionsThatEnd(t *testing.T) {
 			t.Errorf("the call that waited: got %d %s", resp.StatusCode, body)
 		}
 		is404("afterwards", h)
+		<-b.closed
+	})
+	// Seen red with the event dropped: the call got 502.
+	t.Run("the backend ends its stream without a blank line", func(t *testing.T) {
+		const answer = `{"jsonrpc":"2.0","id":7,"result":{}}`
+		h := b.begin(t, f)
+		resp, body := do(t, "POST", f.URL, callBody, nil2(h, func() { <-b.posts; b.send(last + "data: " + answer + "\n") }))
+		if resp.StatusCode != 200 || body != answer {
+			t.Errorf("the call got %d %s", resp.StatusCode, body)
+		}
+		is404("afterwards", h)
+		<-b.closed
+		h = b.begin(t, f)
+		resp, body = do(t, "POST", f.URL, callBody, nil2(h, func() { <-b.posts; b.send(last + "data: " + answer[:20] + "\n") }))
+		if resp.StatusCode != 502 || !strings.Contains(body, `"id":7`) {
+			t.Errorf("the call whose answer is cut got %d %s", resp.StatusCode, body)
+		}
 		<-b.closed
 	})
 	t.Run("the backend forgot it", func(t *testing.T) {

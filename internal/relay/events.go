@@ -34,6 +34,8 @@ func (r *Relay) events(w http.ResponseWriter, req *http.Request, x *Exchange, re
 	o := Outcome{Status: resp.Status}
 	switch {
 	case err == nil:
+	case err == wire.ErrUnended:
+		o.Err = err
 	case s.cut():
 		o.Reason = reasonCut
 	case s.ctx.Err() != nil && upstream.KindOf(err) != upstream.Timeout: // the backend's silence ends the context, too
@@ -42,11 +44,16 @@ func (r *Relay) events(w http.ResponseWriter, req *http.Request, x *Exchange, re
 		o.Err, o.Reason = err, reasonBackend
 	}
 	// A call whose stream broke off would be waited for: unless the client can resume, it is told.
-	if id := x.id(); o.Reason != "" && o.Reason != reasonGone && id != nil && !f.ids && f.between() {
-		s.write(wire.AppendEvent(nil, "", "message", x.broken(id, err, s.cut())), true)
+	cut := err == wire.ErrCutEvent
+	if id := x.id(); o.Reason != "" && o.Reason != reasonGone && id != nil && !f.ids && (f.between() || cut) {
+		var out []byte
+		if !f.between() {
+			out = append(out, "\n\n"...) // what has come of the event is no JSON
+		}
+		s.write(wire.AppendEvent(out, "", "message", x.broken(id, err, s.cut())), true)
 	}
 	o.Bytes = s.sent()
-	o.Abort = o.Reason == reasonBackend && !f.between() // nothing can be said within an event
+	o.Abort = o.Reason == reasonBackend && !f.between() && !cut // nothing can be said within an event
 	return o
 }
 
@@ -95,7 +102,17 @@ func passEvents(s *stream, resp *upstream.Response, f *framing) error {
 			}
 		}
 		if err == io.EOF {
-			return nil
+			if encoded {
+				return nil
+			}
+			err := f.rest()
+			if err == wire.ErrUnended {
+				// Where the last byte is a CR, the first line feed belongs to it.
+				if werr := s.write([]byte("\n\n"), true); werr != nil {
+					return werr
+				}
+			}
+			return err
 		}
 		if err != nil {
 			return err
@@ -107,12 +124,15 @@ func passEvents(s *stream, resp *upstream.Response, f *framing) error {
 func (r *Relay) filterEvents(s *stream, resp *upstream.Response, rw wire.Rewriter, f *framing) error {
 	reader := wire.NewEventReader(resp.Body, r.o.MaxMessage)
 	var out, room []byte
-	for {
+	var end error
+	for ended := false; !ended; {
 		ev, err := reader.Next()
-		if err != nil {
-			if err == io.EOF {
-				return nil
+		if err == io.EOF {
+			if ev, end = reader.Rest(); end != wire.ErrUnended {
+				return end
 			}
+			ended = true
+		} else if err != nil {
 			return err
 		}
 		f.ids = f.ids || len(ev.ID) > 0
@@ -132,4 +152,5 @@ func (r *Relay) filterEvents(s *stream, resp *upstream.Response, rw wire.Rewrite
 			room = nil
 		}
 	}
+	return end
 }

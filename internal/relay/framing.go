@@ -1,11 +1,17 @@
 package relay
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
+)
 
 // framing follows an event stream that is handed on unread, to know where something may be put between two events.
 type framing struct {
 	inLine bool // the current line has content
 	event  bool // the current event has lines
+	lost   bool // some of which a client would miss: more than comments, ids and retry
+	last   byte // last visible byte of its data
 	cr     bool // the last byte was a CR: a LF belongs to it
 	ids    bool // an event had an id, so that the client can resume
 	head   byte // first byte of the current line
@@ -15,6 +21,21 @@ type framing struct {
 
 // between tells whether the stream stands between two events.
 func (f *framing) between() bool { return !f.inLine && !f.event }
+
+// rest returns what a stream that ends here ends within, as wire.EventReader.Rest does, though it judges by the data's last
+// byte: it has not kept the event.
+func (f *framing) rest() error {
+	switch {
+	case !f.lost && !f.missed():
+		return nil
+	case f.last == '}' || f.last == ']':
+		return wire.ErrUnended
+	}
+	return wire.ErrCutEvent
+}
+
+// missed reports whether the current line holds what a client would miss.
+func (f *framing) missed() bool { return f.inLine && f.head != ':' && f.head != 'i' && f.head != 'r' }
 
 func (f *framing) feed(p []byte) {
 	for len(p) > 0 {
@@ -59,9 +80,18 @@ func (f *framing) text(b []byte) {
 		}
 		f.length++
 	}
+	if f.head == 'd' || f.head == "\ufeff"[0] {
+		if b = bytes.TrimRight(b, " \t"); len(b) > 0 {
+			f.last = b[len(b)-1]
+		}
+	}
 }
 
 func (f *framing) endLine() {
 	f.event = f.inLine // an empty line ends the event
+	f.lost = f.event && (f.lost || f.missed())
+	if !f.event {
+		f.last = 0
+	}
 	f.inLine, f.length = false, 0
 }

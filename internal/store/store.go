@@ -69,6 +69,8 @@ type Instance struct {
 	Healthy  bool
 	Enabled  bool
 	Metadata map[string]string
+
+	Persistent bool `json:",omitempty"`
 }
 
 // Service names a service of the naming side.

@@ -121,6 +121,7 @@ func (r *Response) Cancel(cause error) { r.clock.end(cause) }
 type InstanceState struct {
 	Address          string
 	Healthy, Ejected bool
+	Persistent       bool // there until somebody removes it
 }
 
 // Instances gives what is known of a naming backend's instances; nil for a URL.
@@ -135,7 +136,7 @@ func (b *Backend) Instances() []InstanceState {
 	now := time.Now()
 	out := make([]InstanceState, 0, len(p.all))
 	for _, n := range p.all {
-		out = append(out, InstanceState{Address: n.address, Healthy: n.healthy, Ejected: n.active(now)})
+		out = append(out, InstanceState{Address: n.address, Healthy: n.healthy, Ejected: n.active(now), Persistent: n.persistent})
 	}
 	return out
 }

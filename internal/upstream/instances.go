@@ -64,6 +64,8 @@ type instance struct {
 	scheme  string // http or https
 	weight  float64
 	healthy bool
+	// persistent: Nacos keeps it until somebody removes it.
+	persistent bool
 	*ejection
 }
 
@@ -85,7 +87,7 @@ func newPicker(list []Instance, ref *registry.BackendRef, old *picker) *picker {
 			continue
 		}
 		seen[address] = true
-		n := &instance{address: address, scheme: ref.SchemeAt(in.Port), weight: in.Weight, healthy: in.Healthy}
+		n := &instance{address: address, scheme: ref.SchemeAt(in.Port), weight: in.Weight, healthy: in.Healthy, persistent: in.Persistent}
 		if !(n.weight > 0) || math.IsInf(n.weight, 0) {
 			n.weight = 0
 		}

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 )
 
@@ -74,6 +75,34 @@ func (e *EventReader) Next() (Event, error) {
 			return Event{}, err
 		}
 	}
+}
+
+// Faults of an event stream that ends without an empty line behind its last event. Readers drop such an event (HTML standard,
+// 9.2.6).
+var (
+	// ErrUnended says that the event is a whole message nevertheless.
+	ErrUnended = errors.New("no blank line follows the last event of the stream")
+	// ErrCutEvent says that it is none. It wraps ErrUnended.
+	ErrCutEvent = fmt.Errorf("%w, which is cut", ErrUnended)
+)
+
+// Rest returns, once Next returned io.EOF, the event within which the stream ended. The error is nil if nothing was lost,
+// ErrUnended if the event's data is a whole JSON object or array (its Raw then has the empty line that was missing), and
+// ErrCutEvent otherwise.
+func (e *EventReader) Rest() (Event, error) {
+	if e.start == e.end {
+		return Event{}, nil
+	}
+	ev := e.parse(e.buf[e.text:e.end])
+	switch data := bytes.TrimLeft(WithoutMark(ev.Data), " \t\r\n"); {
+	case ev.Comment, ev.Data == nil && ev.Name == nil && (ev.ID != nil || ev.Retry != nil):
+		return Event{}, nil
+	case len(data) == 0 || data[0] != '{' && data[0] != '[' || !Valid(data):
+		return Event{}, ErrCutEvent
+	}
+	// Where the last byte is a CR, the first line feed belongs to it.
+	ev.Raw = append(e.buf[e.start:e.end:e.end], "\n\n"...)
+	return ev, ErrUnended
 }
 
 // begin gives back the memory of a large event.

@@ -3,6 +3,7 @@ package template
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"text/template/parse"
 )
 
@@ -86,13 +87,18 @@ func (t *Template) Name() string { return t.name }
 
 // Literal gives the template's text when it has no actions, so that nothing needs to be executed.
 func (t *Template) Literal() (string, bool) {
-	switch b := t.main.body; {
-	case len(b) == 0:
-		return "", true
-	case len(b) == 1 && b[0].op == stmtText:
+	b := t.main.body
+	if slices.ContainsFunc(b, func(s stmt) bool { return s.op != stmtText }) {
+		return "", false
+	}
+	if len(b) == 1 {
 		return b[0].text, true
 	}
-	return "", false
+	var text strings.Builder
+	for i := range b { // what stands round a comment
+		text.WriteString(b[i].text)
+	}
+	return text.String(), true
 }
 
 // Refs are the paths that the template reads from the root of its data, as far as they can be told without running it.
