@@ -53,7 +53,7 @@ func (w *world) check(p *probe, expectReady bool) string {
 	since := w.know.since(p.begun)
 	older := since
 	if strings.HasPrefix(p.service, fromRegistry) && !w.know.stale(p.begun) {
-		older = p.begun.Add(-registryHolds)
+		older = p.begun.Add(-registryHolds - w.know.slack)
 	}
 	contents := w.content[p.service].possible(older)
 	if strings.HasPrefix(p.service, fromRegistry) && anyOf(w.on[p.service].possible(since), func(on *struct{}) bool { return on == nil }) {
@@ -101,7 +101,7 @@ func (w *world) check(p *probe, expectReady bool) string {
 // halves reports whether an answer is put together of several versions that the proxy may know of, where that is not promised not to
 // happen: what is written together arrives together on a quick link only, and an entry that is switched on again is not held back.
 func (w *world) halves(p *probe, contents []*model.Service) bool {
-	wasOff := anyOf(w.on[p.service].possible(p.begun.Add(-registryHolds)), func(on *struct{}) bool { return on == nil })
+	wasOff := anyOf(w.on[p.service].possible(p.begun.Add(-registryHolds-w.know.slack)), func(on *struct{}) bool { return on == nil })
 	if !strings.HasPrefix(p.service, fromRegistry) || !w.know.stale(p.begun) && !wasOff {
 		return false
 	}

@@ -30,6 +30,23 @@ type version[T any] struct {
 // set appends a version.
 func (h *history[T]) set(at time.Time, may ...*T) { *h = append(*h, version[T]{from: at, may: may}) }
 
+// writing notes that a version is being written: it may hold, or what may have held before.
+func (h *history[T]) writing(at time.Time, next *T) {
+	*h = append(*h, version[T]{from: at, may: append(h.possible(at), next), good: append(h.good(at), next), bad: true})
+}
+
+// again appends the newest version once more: only now is it written.
+func (h *history[T]) again() {
+	last := (*h)[len(*h)-1]
+	before := last
+	if len(*h) > 1 {
+		before = (*h)[len(*h)-2]
+		(*h)[len(*h)-1].may = append(slices.Clone(last.may), before.may...)
+	}
+	last.from = time.Now()
+	*h = append(*h, last)
+}
+
 // possible returns what the document may mean to a proxy that knows what was in force at since, or anything newer.
 func (h history[T]) possible(since time.Time) []*T {
 	return h.of(since, func(v version[T]) []*T { return v.may })
@@ -65,10 +82,11 @@ func (h history[T]) of(since time.Time, meaning func(version[T]) []*T) (may []*T
 
 // knowledge says how old what the proxy knows may be at most.
 type knowledge struct {
-	down      bool      // Nacos does not answer, or not as it should
-	floor     time.Time // when it last began not to: how old what was known may have been
-	back      time.Time // when it last answered again
-	refused   bool      // while it did not, logins were refused
+	down      bool          // Nacos does not answer, or not as it should
+	floor     time.Time     // when it last began not to: how old what was known may have been
+	back      time.Time     // when it last answered again
+	slack     time.Duration // that a machine may be slower than the promises
+	refused   bool          // while it did not, logins were refused
 	diskFull  bool
 	diskFloor time.Time // what was on disk when the disk became full
 	diskBack  time.Time // when there was room again
@@ -79,7 +97,7 @@ func (k *knowledge) since(now time.Time) time.Time {
 	if k.down || k.recovering(now) {
 		return k.floor
 	}
-	return now.Add(-editHolds)
+	return now.Add(-editHolds - k.slack)
 }
 
 // stored returns the same of what is on disk.
@@ -96,7 +114,7 @@ func (k *knowledge) recovering(now time.Time) bool {
 	if k.refused {
 		holds = loginHolds
 	}
-	return now.Before(k.back.Add(holds))
+	return now.Before(k.back.Add(holds + k.slack))
 }
 
 func (k *knowledge) goDown(now time.Time) {

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -53,10 +54,7 @@ type virtual struct {
 	looks   int
 	servers []*http.Server
 	serving sync.WaitGroup
-
-	mu      sync.Mutex
-	reached map[int]bool
-	cut     map[string]bool // backends that cut their answers
+	backends
 }
 
 // violation is what a schedule found.
@@ -97,7 +95,7 @@ func scratch() string {
 }
 
 func newVirtual(t *testing.T, base string) *virtual {
-	b := &virtual{base: base, s: fakenacos.New(t), reached: map[int]bool{}, cut: map[string]bool{}, log: &bytes.Buffer{}}
+	b := &virtual{base: base, s: fakenacos.New(t), backends: backends{reached: map[int]bool{}, cut: map[string]bool{}}, log: &bytes.Buffer{}}
 	b.world = newWorld(b)
 	for _, service := range services {
 		server := &http.Server{Handler: b.backend(service)}
@@ -209,7 +207,7 @@ func (b *virtual) again(x step) {
 		_ = os.RemoveAll(b.state)
 		lost = true
 	case "flip", "cut":
-		lost = b.damage(x)
+		lost = damage(b.state, x)
 	}
 	b.know.restart(now)
 	if lost {
@@ -218,9 +216,9 @@ func (b *virtual) again(x step) {
 	b.start()
 }
 
-// damage hurts the database.
-func (b *virtual) damage(x step) bool {
-	files, _ := filepath.Glob(filepath.Join(b.state, "*.db"))
+// damage hurts the database in a directory. It reports whether there was one.
+func damage(state string, x step) bool {
+	files, _ := filepath.Glob(filepath.Join(state, "*.db"))
 	if len(files) == 0 {
 		return false
 	}
@@ -258,14 +256,27 @@ func (b *virtual) put(key nacos.Key, content string) { b.s.Put("public", key, co
 
 func (b *virtual) remove(key nacos.Key) { b.s.Delete("public", key) }
 
+func (b *virtual) namespace() string { return nacos.PublicNamespace }
+
+func (b *virtual) address(service string, n int) string {
+	return fmt.Sprintf("10.1.%d.%d:80", slices.Index(services, service), n)
+}
+
 func (b *virtual) instance(service string, n int) {
-	host, _, _ := net.SplitHostPort(backendOf(service, n))
+	host, _, _ := net.SplitHostPort(b.address(service, n))
 	b.s.SetInstances(nacos.ServiceRef{Namespace: "public", Group: "DEFAULT_GROUP", Service: naming(service, n)},
 		nacos.Instance{Host: host, Port: 80, Weight: 1, Healthy: true, Enabled: true})
 }
 
+// backends is what all backends share.
+type backends struct {
+	mu      sync.Mutex
+	reached map[int]bool    // calls, by number
+	cut     map[string]bool // backends that cut their answers
+}
+
 // backend answers for a service: HTTP, and MCP where the service is passed on.
-func (b *virtual) backend(service string) http.Handler {
+func (b *backends) backend(service string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, _ := net.SplitHostPort(r.Host)
 		if host == "" {
@@ -437,7 +448,7 @@ func (b *virtual) do(x step) {
 	}
 }
 
-func (b *virtual) setCut(name string, cut bool) {
+func (b *backends) setCut(name string, cut bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.cut[name] = cut
@@ -453,6 +464,15 @@ func (b *virtual) calm() {
 	b.s.SlowLists(0, false)
 }
 
+// note takes down which calls have reached a backend.
+func (b *backends) note(all []*probe) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, p := range all {
+		p.reached = b.reached[p.n]
+	}
+}
+
 // look has every caller call, and compares.
 func (b *virtual) look() *violation {
 	b.looks++
@@ -462,22 +482,23 @@ func (b *virtual) look() *violation {
 		wg.Go(func() { b.call(p) })
 	}
 	wg.Wait()
-	b.mu.Lock()
-	for _, p := range all {
-		p.reached = b.reached[p.n]
-	}
-	b.mu.Unlock()
+	b.note(all)
 	for _, p := range all {
 		if what := b.check(p, b.expectReady(p.begun)); what != "" {
-			return &violation{
-				At:   p.begun.Sub(b.began),
-				Kind: strings.SplitN(what, ",", 2)[0],
-				What: fmt.Sprintf("call of %s of %s with key %s: %s (%d %s)", p.tool, p.service, strings.TrimRight(p.key, "k"), what, p.status, p.answer),
-				Log:  b.log.String(),
-			}
+			v := b.violation(p, what)
+			v.Log = b.log.String()
+			return v
 		}
 	}
 	return nil
+}
+
+func (w *world) violation(p *probe, what string) *violation {
+	return &violation{
+		At:   p.begun.Sub(w.began),
+		Kind: strings.SplitN(what, ",", 2)[0],
+		What: fmt.Sprintf("call of %s of %s with key %s: %s (%d %s)", p.tool, p.service, strings.TrimRight(p.key, "k"), what, p.status, p.answer),
+	}
 }
 
 // expectReady reports whether the proxy must have a configuration.
@@ -485,13 +506,16 @@ func (b *virtual) expectReady(at time.Time) bool {
 	return !at.Before(b.started.Add(outageHolds)) && !b.know.stale(at)
 }
 
-func (b *virtual) call(p *probe) {
+func (b *virtual) call(p *probe) { p.call(b.client, "http://proxy", patience) }
+
+// call makes the call of a proxy at base.
+func (p *probe) call(client *http.Client, base string, patience time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	p.begun = time.Now()
 	defer func() { p.ended = time.Now() }()
 	body := fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":%q,"arguments":{"n":%d}}}`, p.n, p.tool, p.n)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://proxy/mcp/"+p.service, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/mcp/"+p.service, strings.NewReader(body))
 	if err != nil {
 		panic(err)
 	}
@@ -500,7 +524,7 @@ func (b *virtual) call(p *probe) {
 	if p.key != "" {
 		req.Header.Set("Authorization", "Bearer "+p.key)
 	}
-	resp, err := b.client.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		p.answer = err.Error()
 		p.unready = ctx.Err() == nil

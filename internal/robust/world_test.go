@@ -19,6 +19,9 @@ type ground interface {
 	remove(key nacos.Key)
 	// instance makes generation n of a service's backends known in the naming service under a name of its own.
 	instance(service string, n int)
+	// address is where generation n of a service's backends is; its host's last number is n.
+	address(service string, n int) string
+	namespace() string
 }
 
 // naming is the naming service of a generation of a service's backends.
@@ -96,8 +99,9 @@ func (w *world) editConsumer(x step) {
 	key := nacos.Key{Group: "proxy-consumers", DataID: x.Name + ".yaml"}
 	h, now := w.consumers[x.Name], time.Now()
 	if x.Gone {
+		h.writing(now, nil)
 		w.remove(key)
-		h.set(now, nil)
+		h.set(time.Now(), nil)
 		return
 	}
 	c := &model.Consumer{Off: x.Off, Groups: x.In, Keys: map[string]model.Key{}}
@@ -114,8 +118,9 @@ func (w *world) editConsumer(x step) {
 		fmt.Fprintf(&b, "  - {id: k%d, sha256: %s, enabled: %t%s}\n", k.N, hex.EncodeToString(sum[:]), !k.Off, w.notAfter(k.Until))
 	}
 	if x.Bad == "" {
-		h.set(now, c)
+		h.writing(now, c)
 		w.put(key, b.String())
+		h.set(time.Now(), c)
 		return
 	}
 	h.setBad(now, w.know.since(now), func(before *model.Consumer) []*model.Consumer {
@@ -135,6 +140,7 @@ func (w *world) editConsumer(x step) {
 		return []*model.Consumer{&less}
 	})
 	w.put(key, spoil(b.String(), x.Bad))
+	h.again()
 }
 
 func (w *world) notAfter(d duration) string {
@@ -148,8 +154,9 @@ func (w *world) editGrants(x step) {
 	key := nacos.Key{Group: "proxy-grants", DataID: x.Name + ".yaml"}
 	h, now := w.grants[x.Name], time.Now()
 	if x.Gone {
+		h.writing(now, nil)
 		w.remove(key)
-		h.set(now, nil)
+		h.set(time.Now(), nil)
 		return
 	}
 	g := &model.Grants{Open: x.Open, Tools: map[string][]model.Grantee{}}
@@ -182,8 +189,9 @@ func (w *world) editGrants(x step) {
 		fmt.Fprintf(&b, "  %q: %s\n", tool, text)
 	}
 	if x.Bad == "" {
-		h.set(now, g)
+		h.writing(now, g)
 		w.put(key, b.String())
+		h.set(time.Now(), g)
 		return
 	}
 	h.setBad(now, w.know.since(now), func(before *model.Grants) []*model.Grants {
@@ -195,43 +203,43 @@ func (w *world) editGrants(x step) {
 		return []*model.Grants{&kept}
 	})
 	w.put(key, spoil(b.String(), x.Bad))
-}
-
-// backendOf is the address of generation n of a service's backends.
-func backendOf(service string, n int) string {
-	return fmt.Sprintf("10.1.%d.%d:80", slices.Index(services, service), n)
+	h.again()
 }
 
 func (w *world) editService(x step) {
 	key := nacos.Key{Group: "proxy-services", DataID: x.Name + ".yaml"}
 	h, now := w.content[x.Name], time.Now()
 	if x.Gone {
+		h.writing(now, nil)
 		w.remove(key)
-		h.set(now, nil)
+		h.set(time.Now(), nil)
 		return
 	}
 	w.marks[x.Name]++
 	n := w.marks[x.Name]
 	var b strings.Builder
 	if strings.Contains(x.Name, passedOn) {
-		fmt.Fprintf(&b, "upstream: {url: \"http://%s/v%d\", transport: streamable}\n", backendOf(x.Name, n), n)
+		fmt.Fprintf(&b, "upstream: {url: \"http://%s/v%d\", transport: streamable}\n", w.address(x.Name, n), n)
 	} else {
-		fmt.Fprintf(&b, "upstream: {url: \"http://%s\"}\ntools:\n", backendOf(x.Name, n))
+		fmt.Fprintf(&b, "upstream: {url: \"http://%s\"}\ntools:\n", w.address(x.Name, n))
 		if len(x.Has) == 0 {
 			b.Reset()
-			fmt.Fprintf(&b, "upstream: {url: \"http://%s\"}\ntools: []\n", backendOf(x.Name, n))
+			fmt.Fprintf(&b, "upstream: {url: \"http://%s\"}\ntools: []\n", w.address(x.Name, n))
 		}
 		for _, tool := range x.Has {
 			fmt.Fprintf(&b, "  - name: %s\n    description: d\n    args: [{name: n, type: integer, position: query}]\n    requestTemplate: {url: /v%d/%s, method: GET}\n    responseTemplate: {body: \"{{.text}} v%d\"}\n", tool, n, tool, n)
 		}
 	}
 	if x.Bad == "" {
-		h.set(now, &model.Service{Tools: x.toolsOf(), Mark: mark(n)})
+		next := &model.Service{Tools: x.toolsOf(), Mark: mark(n)}
+		h.writing(now, next)
 		w.put(key, b.String())
+		h.set(time.Now(), next)
 		return
 	}
 	h.setBad(now, w.know.since(now), func(before *model.Service) []*model.Service { return []*model.Service{before} })
 	w.put(key, spoil(b.String(), x.Bad))
+	h.again()
 }
 
 func mark(n int) string { return fmt.Sprint("v", n) }
@@ -243,9 +251,11 @@ func (w *world) editEntry(x step) {
 	manifest := nacos.Key{Group: "mcp-server-versions", DataID: id + "-mcp-versions.json"}
 	now := time.Now()
 	if x.Gone {
-		w.on[x.Name].set(now, nil)
-		w.content[x.Name].set(now, nil)
+		w.on[x.Name].writing(now, nil)
+		w.content[x.Name].writing(now, nil)
 		w.remove(manifest)
+		w.on[x.Name].set(time.Now(), nil)
+		w.content[x.Name].set(time.Now(), nil)
 		for _, at := range w.versions[x.Name] {
 			w.remove(nacos.Key{Group: "mcp-server", DataID: fmt.Sprintf("%s-1.0.%d-mcp-server.json", id, at)})
 			w.remove(nacos.Key{Group: "mcp-tools", DataID: fmt.Sprintf("%s-1.0.%d-mcp-tools.json", id, at)})
@@ -267,8 +277,8 @@ func (w *world) editEntry(x step) {
 	if !x.Off {
 		becomes = &struct{}{}
 	}
-	w.on[x.Name].set(now, append(w.on[x.Name].possible(now), becomes)...)
-	w.content[x.Name].set(now, append(w.content[x.Name].possible(now), &model.Service{Tools: x.toolsOf(), Mark: mark(n)})...)
+	w.on[x.Name].writing(now, becomes)
+	w.content[x.Name].writing(now, &model.Service{Tools: x.toolsOf(), Mark: mark(n)})
 	w.instance(x.Name, n)
 	var details []map[string]string
 	for _, at := range w.versions[x.Name] {
@@ -288,7 +298,7 @@ func (w *world) editEntry(x step) {
 			"id": id, "name": x.Name, "protocol": protocol, "frontProtocol": "mcp-streamable", "description": "d", "enabled": true, "status": "active",
 			"versionDetail": object{"version": version}, "capabilities": []string{"TOOL"}, "toolsDescriptionRef": id + "-" + version + "-mcp-tools.json",
 			"remoteServerConfig": object{"exportPath": "/" + mark(n), "serviceRef": object{
-				"namespaceId": "public", "groupName": "DEFAULT_GROUP", "serviceName": naming(x.Name, n), "transportProtocol": "http",
+				"namespaceId": w.namespace(), "groupName": "DEFAULT_GROUP", "serviceName": naming(x.Name, n), "transportProtocol": "http",
 			}},
 		}},
 	}
