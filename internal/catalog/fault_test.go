@@ -473,6 +473,34 @@ func TestRestartMixesNoHalves(t *testing.T) {
 	}
 }
 
+// TestRestartBetweenManifestAndSpec: what is served while the newest version is not complete survives a restart, also where the
+// manifests of the two differ in nothing but the version. A random schedule found it refused.
+func TestRestartBetweenManifestAndSpec(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		shelf := newShelf()
+		w := newKeptWorld(t, shelf)
+		w.Synced()
+		w.put(mcp{version: "1", word: "old"}.all()...)
+		next := mcp{version: "2", word: "old"}
+		w.put(next.manifestDoc())
+		for range 2 {
+			w.Close()
+			w = newKeptWorld(t, shelf)
+			synctest.Wait()
+			if got := w.whole(); got != "old /old old both" {
+				t.Errorf("after a restart without the source: %s", got)
+			}
+		}
+		w.Synced()
+		w.put(next.toolsDoc(), next.specDoc())
+		time.Sleep(holdQuiet + 3*coalesce)
+		synctest.Wait()
+		if v := w.Index().Service("s").Latest; v == nil || v.Version != "2" || len(shelf.whole) > 0 {
+			t.Errorf("with the rest from the source: %v, kept as a whole: %v", v, shelf.whole)
+		}
+	})
+}
+
 // TestEditByHandIsTakenAfterARestart: half of an edit may have been all of it, which shows when the source has nothing more.
 func TestEditByHandIsTakenAfterARestart(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {

@@ -18,7 +18,7 @@ func (b *build) keepWhole(name string, next *Service) {
 	}
 	before, now := b.w.whole[name], map[string]Whole{}
 	for i, v := range next.known() {
-		if !b.isCurrent(v) && !b.passing(v) {
+		if (!b.isCurrent(v) || i == 0 && b.overtaken(v)) && !b.passing(v) {
 			now[v.Version] = Whole{WholeKey{name, v.Version}, i == 0, v.documents()}
 		}
 	}
@@ -59,6 +59,19 @@ func (b *build) isCurrent(v *Variant) bool {
 	}
 	return alike(v.own, e.own) && (alike(v.manifest, e.manifest) || sameManifest(v.manifest, e.manifest)) &&
 		alike(v.spec, e.spec) && alike(v.tools, e.tools) && alike(v.upstream, e.upstream)
+}
+
+// overtaken reports whether the manifest names another version than v as the latest one.
+func (b *build) overtaken(v *Variant) bool {
+	if v.manifest == nil {
+		return false
+	}
+	doc, _ := b.docs.get(v.manifest.Key)
+	if doc == nil {
+		return false
+	}
+	m, ok := doc.value.(*registry.Manifest)
+	return ok && m.Latest != v.Version
 }
 
 // isKept reports whether a version came from the store as a whole.
