@@ -486,11 +486,28 @@ func (b *virtual) look() *violation {
 	for _, p := range all {
 		if what := b.check(p, b.expectReady(p.begun)); what != "" {
 			v := b.violation(p, what)
-			v.Log = b.log.String()
+			if os.Getenv(envLog) != "" {
+				v.Log = b.log.String() + b.status()
+			}
 			return v
 		}
 	}
 	return nil
+}
+
+// status is the proxy's /status.
+func (b *virtual) status() string {
+	addr := strings.Replace(b.addr, ":8800", ":8801", 1)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return b.s.Net.Dial(ctx, network, addr)
+	}}}
+	resp, err := client.Get("http://" + addr + "/status")
+	if err != nil {
+		return err.Error()
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(resp.Body)
+	return string(text)
 }
 
 func (w *world) violation(p *probe, what string) *violation {
