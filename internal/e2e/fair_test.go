@@ -300,3 +300,33 @@ func TestLimitsHoldForCallersWithoutAKey(t *testing.T) {
 		t.Errorf("let in, by address: %s", diff)
 	}
 }
+
+// TestPlacesAreSharedAmongCallers: on a service that is open to all one address takes every place of HTTP+SSE clients. Others,
+// with a key or without, find one all the same.
+//
+// Seen to fail with the address not handed to the relay.
+func TestPlacesAreSharedAmongCallers(t *testing.T) {
+	s := directory(t)
+	fourKinds(t, s)
+	s.put(t, "proxy-consumers", "bob.yaml", consumer(bobKey))
+	s.put(t, "proxy-grants", "store.yaml", "auth: disabled\n")
+	s.put(t, "proxy-grants", "tools.yaml", "tools: {add: [bob]}\n")
+	p := start(t, s, func(c *config.Config) {
+		c.HTTP.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		c.Limits.Sessions = 4
+	}).ready()
+	connect := func(service, key, from string, want int) {
+		t.Helper()
+		resp := p.open("/sse/"+service, key, "X-Forwarded-For", from)
+		if resp.StatusCode != want {
+			t.Errorf("%s from %s: %d, want %d", service, from, resp.StatusCode, want)
+		}
+	}
+	for range 4 {
+		connect("store", "", "192.0.2.1", http.StatusOK)
+	}
+	connect("store", "", "192.0.2.1", http.StatusTooManyRequests)
+	connect("store", "", "192.0.2.2", http.StatusOK)
+	connect("tools", bobKey, "192.0.2.1", http.StatusOK)
+	connect("store", "", "192.0.2.1", http.StatusTooManyRequests)
+}

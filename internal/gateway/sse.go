@@ -46,12 +46,15 @@ func (c *call) sseStream(target string) {
 	}
 	x := c.exchange()
 	x.View = c.view()
+	if x.Consumer == "" {
+		x.Address = c.neighbourhood()
+	}
 	// The key may have come in the query: the endpoint must repeat it, as the client will not.
 	query := c.r.URL.Query()
 	g := c.g
 	name, version := c.name, c.version
 	client := relay.SSEClient{
-		Service: x.Service, Version: x.Version, Consumer: x.Consumer, Key: x.Key, View: x.View,
+		Service: x.Service, Version: x.Version, Consumer: x.Consumer, Address: x.Address, Key: x.Key, View: x.View,
 		Endpoint: func(session string) string {
 			keep := url.Values{sessionParameter: {session}}
 			for key, values := range query {

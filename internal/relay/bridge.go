@@ -37,7 +37,8 @@ const (
 
 // bridge is one session: the backend's event stream and the clients' calls that wait for something on it.
 type bridge struct {
-	owner                      *bridges
+	of                         *bridges
+	owner                      owner // whose share of the sessions it takes
 	id                         string
 	service, version, consumer string
 	backend                    *upstream.Backend
@@ -73,7 +74,7 @@ type message struct {
 
 // open makes a session with the backend: its event stream, up to the endpoint event.
 func (bs *bridges) open(req *http.Request, x *Exchange) (*bridge, error) {
-	b := &bridge{owner: bs, service: x.Service, version: x.Version, consumer: x.Consumer, backend: x.Backend, calls: map[string]*waiting{}}
+	b := &bridge{of: bs, owner: x.owner(), service: x.Service, version: x.Version, consumer: x.Consumer, backend: x.Backend, calls: map[string]*waiting{}}
 	b.ctx, b.cancel = context.WithCancelCause(context.WithoutCancel(req.Context()))
 	up, err := outgoing(req, x, http.MethodGet, nil)
 	if err != nil {
@@ -303,7 +304,7 @@ func (b *bridge) leave() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.users--; b.users == 0 && b.ctx.Err() == nil {
-		b.timer.Reset(b.owner.relay.o.SessionIdle)
+		b.timer.Reset(b.of.relay.o.SessionIdle)
 	}
 }
 
@@ -312,7 +313,7 @@ func (b *bridge) expire() {
 	unused := b.users == 0
 	b.mu.Unlock()
 	if unused {
-		b.owner.remove(b)
+		b.of.remove(b)
 	}
 }
 
@@ -323,7 +324,7 @@ func (b *bridge) end(why error) {
 	}
 	b.cancel(why)
 	if why == errEnded || why == wire.ErrCutEvent || why == errClosed {
-		go b.owner.remove(b)
+		go b.of.remove(b)
 	}
 }
 

@@ -86,14 +86,14 @@ func (b *bridge) call(w http.ResponseWriter, req *http.Request, x *Exchange) Out
 			b.cancelled(req, x)
 		}
 	}()
-	a := answer{relay: b.owner.relay, w: w, req: req, x: x, rw: x.rewriter(req), ctx: ctx, cancel: cancel}
+	a := answer{relay: b.of.relay, w: w, req: req, x: x, rw: x.rewriter(req), ctx: ctx, cancel: cancel}
 	defer a.close()
 	limit := time.NewTimer(b.backend.Timeout())
 	defer limit.Stop()
 	for {
 		select {
 		case m := <-c.messages:
-			limit.Reset(b.owner.relay.o.StreamIdle)
+			limit.Reset(b.of.relay.o.StreamIdle)
 			if o, done := a.take(m); done {
 				return o
 			}
@@ -147,7 +147,7 @@ func (b *bridge) listen(w http.ResponseWriter, req *http.Request, x *Exchange) O
 	b.mu.Unlock()
 	defer b.leaveStream(c)
 	ctx, cancel := context.WithCancelCause(req.Context())
-	a := answer{relay: b.owner.relay, w: w, req: req, x: x, rw: x.rewriter(req), ctx: ctx, cancel: cancel}
+	a := answer{relay: b.of.relay, w: w, req: req, x: x, rw: x.rewriter(req), ctx: ctx, cancel: cancel}
 	a.begin()
 	defer a.close()
 	for _, data := range queue {

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
-
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
 )
 
@@ -19,26 +17,29 @@ type bridges struct {
 	relay *Relay
 
 	mu     sync.Mutex
-	lru    *simplelru.LRU[string, *bridge] // by the id that is sealed into the client's
+	byID   map[string]*holding[*bridge] // by the id that is sealed into the client's
+	places shares[*bridge]
 	closed bool
 	wg     sync.WaitGroup // readers, and messages that nobody waits for
 }
 
 func newBridges(r *Relay) *bridges {
-	bs := &bridges{relay: r}
-	// The only error is a size below 1.
-	bs.lru, _ = simplelru.NewLRU(r.o.Sessions, func(_ string, b *bridge) { b.end(errEvicted) })
-	return bs
+	return &bridges{relay: r, byID: map[string]*holding[*bridge]{}}
 }
 
 func (bs *bridges) get(id string) *bridge {
 	bs.mu.Lock()
 	defer bs.mu.Unlock()
-	b, _ := bs.lru.Get(id)
-	return b
+	h := bs.byID[id]
+	if h == nil {
+		return nil
+	}
+	bs.places.use(h)
+	return h.what
 }
 
-// add makes b findable and starts reading for it; false if the relay is closed.
+// add makes b findable and starts reading for it; false if the relay is closed. Where all places are taken, the longest
+// unused session of whoever holds most makes room, which may be b's own owner.
 func (bs *bridges) add(b *bridge) bool {
 	b.id = rand.Text()
 	bs.mu.Lock()
@@ -46,16 +47,28 @@ func (bs *bridges) add(b *bridge) bool {
 	if bs.closed {
 		return false
 	}
-	bs.lru.Add(b.id, b)
+	if bs.places.len() >= bs.relay.o.Sessions {
+		if h, _ := bs.places.loser(b.owner); h != nil {
+			bs.drop(h)
+		}
+	}
+	bs.byID[b.id] = bs.places.take(b.owner, b)
 	bs.wg.Go(b.read)
 	return true
+}
+
+// drop ends a session for which there is no place or no right any more. The lock is held.
+func (bs *bridges) drop(h *holding[*bridge]) {
+	bs.places.giveUp(h)
+	delete(bs.byID, h.what.id)
+	h.what.end(errEvicted)
 }
 
 func (bs *bridges) remove(b *bridge) {
 	bs.mu.Lock()
 	defer bs.mu.Unlock()
-	if b.id != "" {
-		bs.lru.Remove(b.id)
+	if h := bs.byID[b.id]; h != nil {
+		bs.drop(h)
 	}
 }
 
@@ -63,9 +76,9 @@ func (bs *bridges) remove(b *bridge) {
 func (bs *bridges) review(keep func(Caller) bool) {
 	bs.mu.Lock()
 	defer bs.mu.Unlock()
-	for _, b := range bs.lru.Values() {
-		if !keep(Caller{Service: b.service, Version: b.version, Consumer: b.consumer}) {
-			bs.lru.Remove(b.id)
+	for _, h := range bs.byID {
+		if b := h.what; !keep(Caller{Service: b.service, Version: b.version, Consumer: b.consumer}) {
+			bs.drop(h)
 		}
 	}
 }
@@ -73,7 +86,9 @@ func (bs *bridges) review(keep func(Caller) bool) {
 func (bs *bridges) close() {
 	bs.mu.Lock()
 	bs.closed = true
-	bs.lru.Purge()
+	for _, h := range bs.byID {
+		bs.drop(h)
+	}
 	bs.mu.Unlock()
 	bs.wg.Wait()
 }
@@ -160,7 +175,7 @@ func (b *bridge) cancelled(req *http.Request, x *Exchange) {
 	note.Body = wire.AppendNotification(nil, wire.NotificationCancelled, params)
 	note.Env = nil
 	header := req.Header.Clone()
-	b.owner.background(func() {
+	b.of.background(func() {
 		ctx, cancel := context.WithTimeout(b.ctx, cancelTime)
 		defer cancel()
 		resp, err := b.post((&http.Request{Header: header}).WithContext(ctx), &note)

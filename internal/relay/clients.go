@@ -14,6 +14,7 @@ import (
 // everything comes back, and posts its messages to an endpoint that the stream names.
 type SSEClient struct {
 	Service, Version, Consumer string
+	Address                    string // as in Exchange
 	// Endpoint gives the path, and query, where the messages of a session are posted.
 	Endpoint func(session string) string
 	// Handle treats one message as if it had come over Streamable HTTP: a POST with body; a GET without one, for the
@@ -32,7 +33,7 @@ type clients struct {
 	relay  *Relay
 	mu     sync.Mutex
 	byID   map[string]*sseClient
-	n      int // connected, those included whose stream is only being begun
+	places shares[*sseClient] // of those connected, those included whose stream is only being begun
 	closed bool
 	wg     sync.WaitGroup // clients, until the session behind each is ended
 }
@@ -42,6 +43,7 @@ func newClients(r *Relay) *clients { return &clients{relay: r, byID: map[string]
 type sseClient struct {
 	SSEClient
 	stream *stream
+	place  *holding[*sseClient]
 	first  *http.Request // that opened the stream
 
 	mu       sync.Mutex
@@ -61,26 +63,27 @@ func isInner(req *http.Request) bool { return req.Context().Value(innerKey{}) !=
 
 // ServeSSE serves the event stream of an HTTP+SSE client, until it leaves or is cut.
 func (r *Relay) ServeSSE(w http.ResponseWriter, req *http.Request, client SSEClient) Outcome {
-	x := &Exchange{Service: client.Service, Version: client.Version, Consumer: client.Consumer, Key: client.Key, View: client.View, client: true}
+	x := &Exchange{Service: client.Service, Version: client.Version, Consumer: client.Consumer, Address: client.Address, Key: client.Key, View: client.View, client: true}
 	c := &sseClient{SSEClient: client, first: req, inFlight: map[string]*posted{}}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	ctx = context.WithValue(ctx, innerKey{}, true)
 	id := rand.Text()
 	cs := r.clients
 	cs.mu.Lock()
-	if cs.n >= r.o.Sessions || cs.closed {
+	if cs.closed || !cs.room(x.owner()) {
 		cs.mu.Unlock()
 		cancel(nil)
 		return refuse(w, req, x, wire.TooManyRequests, "Too many HTTP+SSE sessions: try again later, or use Streamable HTTP")
 	}
-	cs.n++
+	c.place = cs.places.take(x.owner(), c)
 	cs.wg.Add(1)
 	cs.mu.Unlock()
 	defer cs.wg.Done()
-	c.stream = r.stream(ctx, cancel, w, http.StatusOK, x, notices{wanted: true})
+	s := r.stream(ctx, cancel, w, http.StatusOK, x, notices{wanted: true})
 	cs.mu.Lock()
+	c.stream = s
 	cs.byID[id] = c
-	if cs.closed {
+	if cs.closed || c.place.of == nil {
 		c.stream.end()
 	}
 	cs.mu.Unlock()
@@ -88,7 +91,7 @@ func (r *Relay) ServeSSE(w http.ResponseWriter, req *http.Request, client SSECli
 	<-ctx.Done()
 	cs.mu.Lock()
 	delete(cs.byID, id)
-	cs.n--
+	cs.places.giveUp(c.place)
 	cs.mu.Unlock()
 	c.finish()
 	c.stream.close()
@@ -99,6 +102,24 @@ func (r *Relay) ServeSSE(w http.ResponseWriter, req *http.Request, client SSECli
 	return o
 }
 
+// room reports whether there is a place for one more of o's. Where all are taken, the longest unused client of whoever holds
+// most is disconnected, but only if that is more than o would hold: clients connect anew at once, and would drive each
+// other out for ever. The lock is held.
+func (cs *clients) room(o owner) bool {
+	if cs.places.len() < cs.relay.o.Sessions {
+		return true
+	}
+	h, fair := cs.places.loser(o)
+	if h == nil || !fair {
+		return false
+	}
+	cs.places.giveUp(h)
+	if s := h.what.stream; s != nil { // else it ends as soon as it has begun
+		s.end()
+	}
+	return true
+}
+
 // PostSSE takes a message that an HTTP+SSE client posted for a session. The answer goes on the session's stream; w gets
 // 202, or a refusal. env is the scan of body, both are the caller's again when PostSSE returns.
 func (r *Relay) PostSSE(w http.ResponseWriter, req *http.Request, session, service, version, consumer string, body []byte, env *wire.Envelope) Outcome {
@@ -106,6 +127,9 @@ func (r *Relay) PostSSE(w http.ResponseWriter, req *http.Request, session, servi
 	cs := r.clients
 	cs.mu.Lock()
 	c := cs.byID[session]
+	if c != nil && c.Consumer == consumer {
+		cs.places.use(c.place)
+	}
 	cs.mu.Unlock()
 	if c == nil || c.Service != service || c.Version != version || c.Consumer != consumer {
 		return lost(w, req, x)

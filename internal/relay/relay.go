@@ -22,7 +22,9 @@ type Options struct {
 	StreamIdle  time.Duration
 	SessionIdle time.Duration // how long a client session bridged to an HTTP+SSE backend may be unused; 30 min
 	MaxMessage  int           // bytes of one message that has to be held: filtered, or bridged from HTTP+SSE; 16 MiB
-	Sessions    int           // client sessions bridged to HTTP+SSE backends, and those of HTTP+SSE clients, each; 4096
+	// Sessions is how many client sessions are bridged to HTTP+SSE backends, and how many HTTP+SSE clients are connected, each
+	// in fair shares of the consumers that hold any; 4096.
+	Sessions int
 }
 
 func (o *Options) defaults() {
@@ -72,6 +74,7 @@ type Exchange struct {
 	Service   string
 	Version   string
 	Consumer  string // empty where the service is open
+	Address   string // whose share it is where there is no Consumer; else not used
 	// Session is what the client's Mcp-Session-Id was sealed over, checked against Service, Version and Consumer; nil
 	// where the client sent none.
 	Session *session.Session
@@ -102,6 +105,14 @@ type Exchange struct {
 	Look func() any
 
 	client bool // it is an HTTP+SSE client's one stream
+}
+
+// owner is whose share the exchange takes of what there is a bound to.
+func (x *Exchange) owner() owner {
+	if x.Consumer != "" {
+		return owner{consumer: x.Consumer}
+	}
+	return owner{address: x.Address}
 }
 
 // modern tells the era of the exchange.

@@ -94,12 +94,12 @@ func (f *front) serveSSE(transport registry.Transport) http.HandlerFunc {
 				http.Error(w, err.Error(), http.StatusBadRequest)
 				return
 			}
-			f.relay.PostSSE(w, req, req.URL.Query().Get("session"), "svc", "", "alice", body, &env)
+			f.relay.PostSSE(w, req, req.URL.Query().Get("session"), "svc", "", who(req), body, &env)
 			return
 		}
 		inner := f.serve(transport)
 		f.relay.ServeSSE(w, req, SSEClient{
-			Service: "svc", Consumer: "alice",
+			Service: "svc", Consumer: who(req), Address: req.Header.Get("X-Address"),
 			Endpoint: func(session string) string { return "/sse?session=" + session },
 			Handle: func(w http.ResponseWriter, req *http.Request, body []byte) {
 				req.Body = io.NopCloser(bytes.NewReader(body))
@@ -109,12 +109,20 @@ func (f *front) serveSSE(transport registry.Transport) http.HandlerFunc {
 	}
 }
 
+// who is the consumer of a request to the front: alice, or whom it names; nobody if it names an address.
+func who(req *http.Request) string {
+	if name := req.Header.Get("X-Consumer"); name != "" || req.Header.Get("X-Address") != "" {
+		return name
+	}
+	return "alice"
+}
+
 func (f *front) serve(transport registry.Transport) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
-		x := &Exchange{Backend: f.backend, Transport: transport, Service: "svc", Consumer: "alice"}
+		x := &Exchange{Backend: f.backend, Transport: transport, Service: "svc", Consumer: who(req), Address: req.Header.Get("X-Address")}
 		if id := req.Header.Get(wire.HeaderSession); id != "" {
 			s, err := f.sealer.Open(id)
-			if err != nil || !s.For("svc", "", "alice") {
+			if err != nil || !s.For("svc", "", who(req)) {
 				http.Error(w, "unknown session", http.StatusNotFound)
 				return
 			}

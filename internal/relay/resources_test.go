@@ -84,7 +84,7 @@ func TestA34_AbandonedSessionsLeaveNothing(t *testing.T) {
 			eventually(t, "all bridges are gone", func() bool {
 				f.relay.bridges.mu.Lock()
 				defer f.relay.bridges.mu.Unlock()
-				return f.relay.bridges.lru.Len() == 0
+				return f.relay.bridges.places.len() == 0
 			})
 			forget()
 			eventually(t, "goroutines and descriptors are at the baseline", func() bool {
