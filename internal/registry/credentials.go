@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"net/netip"
 	"regexp"
 	"strings"
 
@@ -28,17 +29,28 @@ func ParseCredentials(dataID string, content []byte) (*Credentials, []Rejection)
 		return nil, r.sorted()
 	}
 	c := &Credentials{Name: name, Services: readNames(o, "services", "service"), Values: map[string]secret.Text{}}
+	naming := false
+	var networks []*yaml.Node
 	o.each("hosts", func(path string, n *yaml.Node) {
 		h, ok := r.str(n, path)
 		if validNaming.MatchString(h) {
 			c.Hosts = append(c.Hosts, h)
+			naming = true
+			return
+		}
+		if network, err := netip.ParsePrefix(h); err == nil {
+			c.Hosts = append(c.Hosts, network.Masked().String())
+			networks = append(networks, n)
 			return
 		}
 		if ok && !validHost.MatchString(h) {
-			r.reject(n, path, "must be a host such as api.example.com, api.example.com:8443, *.example.com or [::1], or nacos:<group>/<service>")
+			r.reject(n, path, "must be a host such as api.example.com, api.example.com:8443, *.example.com or [::1], nacos:<group>/<service>, or a network for its instances such as 10.0.0.0/8")
 		}
 		c.Hosts = append(c.Hosts, strings.ToLower(h))
 	})
+	if len(networks) > 0 && !naming {
+		r.reject(networks[0], "hosts", "a network bounds the instances of nacos:<group>/<service>, and none is listed")
+	}
 	c.Path = o.boolean("path", false)
 	before := r.faults
 	for _, list := range []struct {

@@ -200,6 +200,9 @@ func (b *Backend) attempts(k *exchange, r *Request) (*Response, *Error) {
 		if len(r.SecretHosts) > 0 && !mayReceive(r.SecretHosts, hostPort(u), ref, b.u.o.Namespace) {
 			return nil, &Error{Kind: Blocked, detail: "a credential of this call may not be sent to " + hostPort(u)}
 		}
+		if len(r.SecretHosts) > 0 && r.Host != "" && !mayName(r.SecretHosts, r.Host, u) {
+			return nil, &Error{Kind: Blocked, detail: "a credential of this call may not be sent to the host that its Host header names"}
+		}
 		resp, err := b.follow(k, r, u)
 		if err == nil {
 			if in != nil {

@@ -349,6 +349,69 @@ func TestSecretsGoOnlyWhereTheyMay(t *testing.T) {
 	}
 }
 
+// TestInstancesAreHeldToNetworks: whoever may register an instance in Nacos must not be sent a secret at an address of their own
+// where its document lists networks. Seen red while "nacos:" let every instance of the service have it.
+func TestInstancesAreHeldToNetworks(t *testing.T) {
+	ref := &registry.BackendRef{Group: "g", Service: "s"}
+	for _, c := range []struct {
+		patterns []string
+		host     string
+		want     bool
+	}{
+		{[]string{"nacos:g/s"}, "203.0.113.9:80", true},
+		{[]string{"nacos:g/s", "10.0.0.0/8"}, "10.1.2.3:80", true},
+		{[]string{"10.0.0.0/8", "nacos:g/s"}, "203.0.113.9:80", false},
+		{[]string{"nacos:g/s", "10.0.0.0/8", "192.168.0.0/16"}, "192.168.7.7:80", true},
+		{[]string{"nacos:g/s", "fd00::/8"}, "[fd00::1]:80", true},
+		{[]string{"nacos:g/s", "fd00::/8"}, "[fe80::1%eth0]:80", false},
+		{[]string{"nacos:g/s", "10.0.0.0/8"}, "[::ffff:10.0.0.1]:80", true},
+		{[]string{"nacos:g/s", "10.0.0.0/8"}, "10.evil.example:80", false}, // a name: who knows where it leads
+		{[]string{"nacos:g/other", "10.0.0.0/8"}, "10.1.2.3:80", false},    // a network opens nothing by itself
+		{[]string{"10.0.0.0/8"}, "10.1.2.3:80", false},
+		{[]string{"nacos:g/s", "10.0.0.0/8", "203.0.113.9"}, "203.0.113.9:80", true}, // listed by itself
+	} {
+		if got := mayReceive([][]string{c.patterns}, c.host, ref, "public"); got != c.want {
+			t.Errorf("%q to %s: got %v", c.patterns, c.host, got)
+		}
+	}
+}
+
+// TestHostHeadersAreHeldToHosts: behind a shared address, a request with another Host reaches another's backend. Seen red while
+// only the address was looked at: every request arrived.
+func TestHostHeadersAreHeldToHosts(t *testing.T) {
+	arrived := ""
+	s := serve(t, func(_ http.ResponseWriter, r *http.Request) { arrived = r.Host })
+	b := open(t, Options{}, registry.Backend{URL: s.URL})
+	port := strings.TrimPrefix(s.URL, "http://127.0.0.1:")
+	for _, c := range []struct {
+		host     string
+		patterns []string
+		want     bool
+	}{
+		{"", []string{"127.0.0.1"}, true},
+		{"127.0.0.1:" + port, []string{"127.0.0.1"}, true},
+		{"api.example.com", []string{"127.0.0.1"}, false},
+		{"api.example.com", []string{"127.0.0.1", "api.example.com"}, true},
+		{"API.Example.com.:" + port, []string{"127.0.0.1", "api.example.com"}, true},
+		{"api.example.com", []string{"127.0.0.1", "*.example.com"}, true},
+		{"api.example.com", []string{"127.0.0.1", "api.example.com:" + port}, true},
+		{"api.example.com:1", []string{"127.0.0.1", "api.example.com:" + port}, false},
+		{"api.example.com", []string{"*"}, true},
+		{"evil.example,x.example.com", []string{"127.0.0.1", "*.example.com"}, false},
+		{"evil.example/.example.com", []string{"127.0.0.1", "*.example.com"}, false},
+		{"evil.example:80.example.com", []string{"127.0.0.1", "*.example.com"}, false},
+		{"evil.example:80@x.example.com", []string{"127.0.0.1", "*.example.com"}, false},
+		{"api.example.com", []string{"api.example.com"}, false}, // the address counts, too
+		{"api.example.com", nil, true},                          // a secret that may go anywhere
+	} {
+		arrived = ""
+		_, _, err := get(t, b, &Request{Host: c.host, SecretHosts: [][]string{c.patterns}})
+		if got := arrived != ""; got != c.want || !got && KindOf(err) != Blocked {
+			t.Errorf("Host %q, bound to %q: arrived as %q, %v", c.host, c.patterns, arrived, err)
+		}
+	}
+}
+
 // TestA21_KeysNeverLeave: without clean, or keyless, the backend reports what it saw.
 func TestA21_KeysNeverLeave(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) { r.Header.Write(w) })

@@ -2,6 +2,9 @@ package upstream
 
 import (
 	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
@@ -10,7 +13,8 @@ import (
 // mayReceive tells whether every secret of a request may be sent to host (host:port, lower case). hosts holds, for each
 // secret, the patterns of where it may go; a secret without patterns may go anywhere. Patterns are a host name or address,
 // "*.example.com" (its subdomains, not itself), either with ":port", "*", and "nacos:<group>/<service>" or
-// "nacos:<namespace>/<group>/<service>" for the instances of a naming service.
+// "nacos:<namespace>/<group>/<service>" for the instances of a naming service. Networks (10.0.0.0/8) among them open nothing:
+// they are where those instances must be, since whoever may register one chooses its address.
 func mayReceive(hosts [][]string, host string, ref *registry.BackendRef, namespace string) bool {
 	for _, patterns := range hosts {
 		if len(patterns) == 0 {
@@ -18,7 +22,7 @@ func mayReceive(hosts [][]string, host string, ref *registry.BackendRef, namespa
 		}
 		ok := false
 		for _, p := range patterns {
-			if ok = matches(p, host, ref, namespace); ok {
+			if ok = matches(p, host, ref, namespace) && (!strings.HasPrefix(p, "nacos:") || inNetworks(patterns, host)); ok {
 				break
 			}
 		}
@@ -28,6 +32,45 @@ func mayReceive(hosts [][]string, host string, ref *registry.BackendRef, namespa
 	}
 	return true
 }
+
+// inNetworks reports whether host is an address in one of the networks among the patterns; true if there is no network.
+func inNetworks(patterns []string, host string) bool {
+	bound := false
+	for _, p := range patterns {
+		if !strings.Contains(p, "/") || strings.HasPrefix(p, "nacos:") {
+			continue
+		}
+		bound = true
+		network, err := netip.ParsePrefix(p)
+		if err != nil {
+			continue
+		}
+		if at, err := netip.ParseAddrPort(host); err == nil && network.Contains(at.Addr().Unmap()) {
+			return true
+		}
+	}
+	return !bound
+}
+
+// mayName reports whether every secret of a request may be sent to the virtual host that its Host header names, at u.
+func mayName(hosts [][]string, header string, u *url.URL) bool {
+	name, port, err := net.SplitHostPort(header)
+	if err != nil {
+		name, port = strings.TrimSuffix(strings.TrimPrefix(header, "["), "]"), ""
+	}
+	at := hostPort(u)
+	if port == "" {
+		_, port, _ = net.SplitHostPort(at)
+	}
+	// What is neither a name nor an address may mean another host to the backend than it seems to.
+	if _, err := netip.ParseAddr(name); err != nil && !hostName.MatchString(name) {
+		return false
+	}
+	named := net.JoinHostPort(strings.TrimSuffix(strings.ToLower(name), "."), port)
+	return named == at || mayReceive(hosts, named, nil, "")
+}
+
+var hostName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 
 func matches(pattern, host string, ref *registry.BackendRef, namespace string) bool {
 	if service, ok := strings.CutPrefix(pattern, "nacos:"); ok {
