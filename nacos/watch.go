@@ -84,6 +84,7 @@ type followed struct {
 	dirty, busy bool
 	why         reason
 	parkedUntil time.Time
+	pushedOn    uint64 // the connection over which it was last said to have changed
 
 	resolved  bool // for OnSynced
 	listening bool // on the current connection

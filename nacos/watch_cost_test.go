@@ -23,7 +23,7 @@ func TestCostOfAnEditInAWatch(t *testing.T) {
 // would be asked is answered at once.
 func editsInWatch(n int) time.Duration {
 	w := &watch{
-		c:      &Client{problems: map[string]string{}},
+		c:      &Client{link: &link{}, problems: map[string]string{}},
 		groups: map[string]bool{"g": true}, docs: map[Key]*followed{}, lists: map[string]*groupList{"g": {done: true, usable: true}},
 		listenNow: make(chan struct{}, 1), listNow: make(chan struct{}, 1), deliverNow: make(chan struct{}, 1),
 		querying: parallelQueries, // what is marked stays in the queue

@@ -29,6 +29,9 @@ func (w *watch) pushed(k Key, why reason) {
 func (w *watch) mark(d *followed, why reason) {
 	parked := !d.parkedUntil.IsZero()
 	d.why |= why
+	if why&becausePushed != 0 {
+		d.pushedOn = w.connection()
+	}
 	d.parkedUntil = time.Time{}
 	if d.dirty && !parked { // is in a queue, or will be when its query ends
 		if !d.busy && why == becausePushed {
@@ -159,14 +162,17 @@ func (w *watch) present(d *followed, began time.Time, doc Document) {
 }
 
 // absent decides what "not found" means: a server that has just started answers so before it has loaded its
-// documents. Gone is what the server pushed as changed or what two lists in a row lacked; and, where no list tells,
-// what two answers a list interval apart did not find.
+// documents. Gone is what the server pushed as changed, over the connection that there is, or what two lists in a row lacked; and,
+// where no list tells, what two answers a list interval apart did not find.
 func (w *watch) absent(d *followed, why reason) {
 	d.notFound++
 	if d.notFound == 1 {
 		d.notFirst = time.Now()
 	}
 	listed := w.groups[d.key.Group] && w.lists[d.key.Group].usable
+	if d.pushedOn != w.connection() {
+		why &^= becausePushed // by a server that may be another one by now, or have restarted
+	}
 	gone := d.exists && (why&(becausePushed|becauseMissing) != 0 ||
 		!listed && d.notFound > 1 && time.Since(d.notFirst) >= w.c.cfg.ListInterval)
 	switch {
@@ -223,4 +229,12 @@ func (w *watch) unpark() {
 		}
 		return true
 	})
+}
+
+// connection names the connection that there is; 0: none.
+func (w *watch) connection() uint64 {
+	if cn := w.c.link.current(); cn != nil {
+		return cn.generation
+	}
+	return 0
 }
