@@ -25,6 +25,7 @@ type version[T any] struct {
 	may  []*T // nil: there is no document
 	good []*T // where it is rejected: what may be the last good version
 	bad  bool
+	left func(*T) []*T // what is left in force of a good version
 }
 
 // set appends a version.
@@ -33,6 +34,23 @@ func (h *history[T]) set(at time.Time, may ...*T) { *h = append(*h, version[T]{f
 // writing notes that a version is being written: it may hold, or what may have held before.
 func (h *history[T]) writing(at time.Time, next *T) {
 	*h = append(*h, version[T]{from: at, may: append(h.possible(at), next), good: append(h.good(at), next), bad: true})
+}
+
+// restart notes that a proxy begins anew with what was stored at floor or later: of a document whose newest version is rejected,
+// the last good one may be one of then.
+func (h *history[T]) restart(at, floor time.Time) {
+	if len(*h) == 0 {
+		return
+	}
+	last := (*h)[len(*h)-1]
+	if last.left == nil {
+		return
+	}
+	last.from, last.good, last.may = at, h.good(floor), nil
+	for _, before := range last.good {
+		last.may = append(last.may, last.left(before)...)
+	}
+	*h = append(*h, last)
 }
 
 // again appends the newest version once more: only now is it written.
@@ -128,7 +146,10 @@ func (k *knowledge) goDown(now time.Time) {
 // comeBack notes that Nacos answers from at on.
 func (k *knowledge) comeBack(at time.Time) {
 	if k.down {
-		k.down, k.back = false, at
+		k.down = false
+		if at.After(k.back) {
+			k.back = at
+		}
 	}
 }
 

@@ -327,7 +327,7 @@ func (b *real) again(x step, at time.Time) {
 	case "flip", "cut":
 		lost = damage(b.state, x)
 	}
-	b.know.restart(at)
+	b.restarted(at)
 	b.start()
 	if !b.know.down {
 		b.know.back = b.started

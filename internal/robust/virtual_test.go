@@ -209,7 +209,7 @@ func (b *virtual) again(x step) {
 	case "flip", "cut":
 		lost = damage(b.state, x)
 	}
-	b.know.restart(now)
+	b.restarted(now)
 	if lost {
 		b.loseStore(now)
 	}

@@ -343,7 +343,7 @@ func (h *history[T]) setBad(at, since time.Time, f func(*T) []*T) {
 	for _, before := range good {
 		may = append(may, f(before)...)
 	}
-	*h = append(*h, version[T]{from: at, may: may, good: good, bad: true})
+	*h = append(*h, version[T]{from: at, may: may, good: good, bad: true, left: f})
 }
 
 func sorted[V any](m map[string]V) []string {
@@ -361,4 +361,19 @@ func (x step) toolsOf() []string {
 		return tools
 	}
 	return x.Has
+}
+
+// restarted notes that the proxy begins anew at an instant.
+func (w *world) restarted(at time.Time) {
+	floor := w.know.stored(at)
+	for _, h := range w.consumers {
+		h.restart(at, floor)
+	}
+	for _, h := range w.grants {
+		h.restart(at, floor)
+	}
+	for _, h := range w.content {
+		h.restart(at, floor)
+	}
+	w.know.restart(at)
 }
