@@ -3,6 +3,7 @@ package app
 import (
 	"log/slog"
 	"os"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -64,5 +65,28 @@ func TestAlertRulesNameMetricsThatExist(t *testing.T) {
 	}
 	if n < 5 {
 		t.Errorf("only %d metrics in the rules", n)
+	}
+}
+
+// TestAlertRulesFire has Prometheus's own tool check docs/alerts.yaml, and run it on series of a healthy proxy and of faulty ones.
+// Seen red with a threshold, a duration and the brackets of an expression altered.
+func TestAlertRulesFire(t *testing.T) {
+	required := os.Getenv("NMP_TEST_CLIENTS") == "required"
+	if _, err := exec.LookPath("promtool"); err != nil && required {
+		if out, err := exec.Command("../../scripts/packages", "prometheus").CombinedOutput(); err != nil {
+			t.Fatalf("install promtool: %v\n%s", err, out)
+		}
+	}
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		if required {
+			t.Fatal(err)
+		}
+		t.Skip("needs promtool, which comes with Prometheus")
+	}
+	for _, args := range [][]string{{"check", "rules", "../../docs/alerts.yaml"}, {"test", "rules", "testdata/alerts_test.yaml"}} {
+		if out, err := exec.Command(promtool, args...).CombinedOutput(); err != nil {
+			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
 	}
 }
