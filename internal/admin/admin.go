@@ -1,5 +1,6 @@
 // Package admin answers operators: health, metrics and what the proxy knows and rejects.
-// It must never show a key, a digest or a credential, and never be reachable from elsewhere than loopback without a token.
+// It must never show a key, a digest or a credential, and never be reachable from elsewhere than loopback without a token, nor
+// by a web page through the browser of somebody who can reach it.
 package admin
 
 import (
@@ -69,9 +70,11 @@ type Options struct {
 	Status  func() Status
 	Access  func(service string) (any, bool) // who may call what; false if there is no such service
 	Metrics http.Handler
+	Foreign func(*http.Request) string // what of a request, Host or Origin, is not allowed; "" if nothing
+	Pprof   bool                       // serve profiles of the process
 }
 
-// Handler gives /livez, /readyz, /metrics, /status and, for profiles, /debug/pprof/.
+// Handler returns what serves /livez, /readyz, /metrics, /status and, if asked for, /debug/pprof/.
 func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
@@ -93,11 +96,28 @@ func Handler(o Options) http.Handler {
 		}
 		answer(w, http.StatusOK, table)
 	})
-	guarded.HandleFunc("GET /debug/pprof/", pprof.Index)
-	guarded.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	guarded.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	mux.Handle("/", authorized(o.Token, guarded))
+	if o.Pprof {
+		guarded.HandleFunc("GET /debug/pprof/", pprof.Index)
+		guarded.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		guarded.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
+	mux.Handle("/", local(o.Foreign, authorized(o.Token, guarded)))
 	return mux
+}
+
+// local refuses what a web page has a browser ask: under a name of the page's own that resolves to this address, or from another
+// origin. Health is not guarded: probes ask by whatever address they know, and it tells nothing.
+func local(foreign func(*http.Request) string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch foreign(r) {
+		case "Host":
+			answer(w, http.StatusForbidden, map[string]string{"error": "this Host is not allowed; whoever runs the proxy can add it to admin.allowedHosts"})
+		case "Origin":
+			answer(w, http.StatusForbidden, map[string]string{"error": "web pages of other origins are not answered"})
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
 }
 
 // authorized asks for the token where there is one. Health needs none: probes rarely can send it.

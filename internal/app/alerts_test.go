@@ -1,7 +1,6 @@
 package app
 
 import (
-	"log/slog"
 	"os"
 	"os/exec"
 	"regexp"
@@ -33,14 +32,7 @@ func TestAlertRulesNameMetricsThatExist(t *testing.T) {
 	if err := decoder.Decode(&rules); err != nil {
 		t.Fatal(err)
 	}
-	cfg := config.Default()
-	cfg.Source, cfg.Dir.Path, cfg.State.Path, cfg.Log.Audit = config.SourceDir, t.TempDir(), config.StateOff, "off"
-	cfg.Listen, cfg.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0"
-	a, err := Start(t.Context(), cfg, "test", slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = a.Drain() })
+	a := startApp(t, func(*config.Config) {})
 	families, err := a.metrics.Gather()
 	if err != nil {
 		t.Fatal(err)

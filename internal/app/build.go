@@ -104,7 +104,7 @@ func (a *App) buildGateway() error {
 		Catalog: a.catalog, Relay: a.relay, Sealer: sealer, Limiter: access.NewLimiter(access.DefaultBuckets), Audit: a.auditLog,
 		Metrics: gateway.NewMetrics(a.metrics), Log: a.log, Version: a.version, Sources: a.config.Access.Sources,
 		RequestBody: limits.RequestBody, BodyTime: limits.BodyTime, KeepAlive: keepAlive,
-		AllowedHosts: a.config.HTTP.AllowedHosts, AllowedOrigins: a.config.HTTP.AllowedOrigins, TrustedProxies: a.config.HTTP.TrustedProxies,
+		Places: gateway.Places{Hosts: a.config.HTTP.AllowedHosts, Origins: a.config.HTTP.AllowedOrigins}, TrustedProxies: a.config.HTTP.TrustedProxies,
 		Stale: a.tooStale(), RevealDenied: a.config.Access.RevealDenied, AuditArguments: a.config.Log.AuditArguments,
 	})
 	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

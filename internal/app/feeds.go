@@ -21,7 +21,9 @@ import (
 type feeds struct {
 	main, access nacos.Source // the same where there is only one namespace
 	known        map[nacos.Key]string
-	nacos        []string // addresses that backends may not have
+	nacos        []string                // addresses that backends may not have
+	console      int                     // a port of the same hosts that they may not have either; 0: none
+	hosts        map[string][]netip.Addr // of nacos, by name, as last found; resolve alone uses it
 
 	mu      sync.Mutex
 	watches []nacos.Watch // of main and, if it is another one, of access
@@ -51,7 +53,7 @@ func openFeeds(ctx context.Context, cfg config.Config, dial func(context.Context
 		if err != nil {
 			return nil, err
 		}
-		f := &feeds{main: main, access: main, nacos: cfg.Nacos.Addresses}
+		f := &feeds{main: main, access: main, nacos: cfg.Nacos.Addresses, console: cfg.Nacos.ConsolePort, hosts: map[string][]netip.Addr{}}
 		if other := cfg.Nacos.AccessNamespace; other != "" && other != cfg.Nacos.Namespace {
 			if f.access, err = open(other); err != nil {
 				_ = main.Close()
@@ -210,8 +212,9 @@ func (f *feeds) status() nacos.Status {
 	return s
 }
 
-// resolve finds the addresses of Nacos, which no backend may have: HTTP, gRPC and raft. Names are looked up here and
-// not at each dial; a lookup that fails keeps what was found before.
+// resolve finds the addresses of Nacos, which no backend may have: HTTP, gRPC for clients and among members, raft and the
+// console, whose port is another one. Names are looked up here and not at each dial; of one whose lookup fails, what was found
+// before is kept, and the others' are found all the same.
 func (f *feeds) resolve(ctx context.Context) {
 	var all []netip.AddrPort
 	for _, address := range f.nacos {
@@ -223,17 +226,27 @@ func (f *feeds) resolve(ctx context.Context) {
 		if err != nil {
 			continue
 		}
-		ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		if err != nil {
-			return
+		if ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host); err == nil {
+			f.hosts[host] = ips
 		}
-		for _, ip := range ips {
-			for _, offset := range []int{0, 1000, 1001, -1000} {
-				all = append(all, netip.AddrPortFrom(ip.Unmap(), uint16(int(n)+offset)))
+		for _, ip := range f.hosts[host] {
+			for _, port := range nacosPorts(int(n), f.console) {
+				all = append(all, netip.AddrPortFrom(ip.Unmap(), port))
 			}
 		}
 	}
 	f.last.Store(&all)
+}
+
+// nacosPorts returns the ports of a member whose HTTP side has port main; none for a console on port 0.
+func nacosPorts(main, console int) []uint16 {
+	var ports []uint16
+	for _, port := range []int{main, main + 1000, main + 1001, main - 1000, console} {
+		if port > 0 && port <= 65535 { // the guard takes 0 as any port
+			ports = append(ports, uint16(port))
+		}
+	}
+	return ports
 }
 
 func (f *feeds) addresses() []netip.AddrPort {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/admin"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/gateway"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
@@ -174,7 +175,9 @@ func (a *App) deregister(ctx context.Context) {
 }
 
 func (a *App) adminHandler() http.Handler {
+	places := gateway.Places{Hosts: a.config.Admin.AllowedHosts}
 	return admin.Handler(admin.Options{
+		Foreign: places.Foreign, Pprof: a.config.Admin.Pprof,
 		Token: a.config.Admin.Token, Ready: a.Ready, Status: a.Status, Access: a.accessTable,
 		Metrics: promhttp.HandlerFor(a.metrics, promhttp.HandlerOpts{}),
 	})

@@ -43,8 +43,10 @@ const (
 
 // Admin is the listener for health, metrics and status.
 type Admin struct {
-	Listen string
-	Token  Secret // needed on any other address than loopback
+	Listen       string
+	Token        Secret   // needed on any other address than loopback
+	AllowedHosts []string // values of Host; empty: any, but on a loopback listener only loopback names
+	Pprof        bool     // serve /debug/pprof/
 }
 
 // Dir is the directory source.
@@ -53,6 +55,7 @@ type Dir struct{ Path string }
 // Nacos is the Nacos source.
 type Nacos struct {
 	Addresses         []string // host:port of the servers' HTTP side; gRPC is 1000 above
+	ConsolePort       int      // of the servers' console, which is no backend; 0: it has no port of its own
 	Namespace         string
 	AccessNamespace   string   // of consumers and grants; never empty, Namespace by default
 	BackendNamespaces []string // other namespaces whose naming services may be backends

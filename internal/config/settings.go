@@ -60,11 +60,14 @@ func settings() []setting {
 		{key: "listen", def: "127.0.0.1:8800", use: "`host:port` where MCP clients come", set: address(func(c *Config) *string { return &c.Listen })},
 		{key: "admin.listen", def: "127.0.0.1:8801", use: "`host:port` of health, metrics and status", source: true, set: address(func(c *Config) *string { return &c.Admin.Listen })},
 		{key: "admin.token", def: "", secret: true, set: hidden(func(c *Config) *Secret { return &c.Admin.Token })},
+		{key: "admin.allowedHosts", def: []any{}, use: "`names` under which operators may address it; default: any, but on a loopback listener only local ones", set: list(func(c *Config) *[]string { return &c.Admin.AllowedHosts }, nil)},
+		{key: "admin.pprof", def: false, use: "serve profiles of the process at /debug/pprof/", set: boolean(func(c *Config) *bool { return &c.Admin.Pprof })},
 
 		{key: "source", def: SourceDir, use: "where documents are: dir or nacos", source: true, set: choice(func(c *Config) *string { return &c.Source }, SourceDir, SourceNacos)},
 		{key: "dir.path", def: "./registry", use: "`directory` of the directory source", source: true, set: needed(func(c *Config) *string { return &c.Dir.Path })},
 
 		{key: "nacos.addresses", def: []any{"127.0.0.1:8848"}, use: "`host:port,…` of the Nacos servers", source: true, set: addresses(func(c *Config) *[]string { return &c.Nacos.Addresses })},
+		{key: "nacos.consolePort", def: 8080, use: "`port` of the servers' console, which no backend may have on their hosts; 0: none", set: number(func(c *Config) *int { return &c.Nacos.ConsolePort }, 0, 65535)},
 		{key: "nacos.namespace", def: "public", use: "`id` of the namespace with the services", source: true, set: needed(func(c *Config) *string { return &c.Nacos.Namespace })},
 		{key: "nacos.accessNamespace", def: "", use: "`id` of the namespace with consumers and grants; default: the same", source: true, set: text(func(c *Config) *string { return &c.Nacos.AccessNamespace })},
 		{key: "nacos.backendNamespaces", def: []any{}, use: "`ids` of other namespaces whose naming services may be backends", set: list(func(c *Config) *[]string { return &c.Nacos.BackendNamespaces }, nil)},

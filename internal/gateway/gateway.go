@@ -35,8 +35,7 @@ type Options struct {
 	RequestBody    int64                 // bytes
 	BodyTime       time.Duration         // to read a request's body
 	KeepAlive      time.Duration         // between comments on silent answers of the gateway's own; 0: none
-	AllowedHosts   []string              // values of Host; empty: any, but loopback names only on a loopback listener
-	AllowedOrigins []string              // besides the request's own
+	Places         Places                // where clients may come from
 	TrustedProxies []netip.Prefix        // whose X-Forwarded-For is believed
 	Stale          func() (string, bool) // whether configuration is too old to go by, and why
 	RevealDenied   bool                  // say "not granted" rather than "unknown" for tools
@@ -79,8 +78,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// would wait for it for ever.
 		_ = http.NewResponseController(w).SetReadDeadline(start.Add(g.options.BodyTime))
 	}
-	if foreign, setting := g.foreign(r); foreign != "" {
-		refuse(w, nil, nil, wire.ForeignOrigin.Error(false, "Forbidden: this "+foreign+" is not allowed; whoever runs the proxy can add it to "+setting))
+	if foreign := g.options.Places.Foreign(r); foreign != "" {
+		refuse(w, nil, nil, wire.ForeignOrigin.Error(false, "Forbidden: this "+foreign+" is not allowed; whoever runs the proxy can add it to http.allowed"+foreign+"s"))
 		g.auditRefusal(r, "foreign host or origin", http.StatusForbidden)
 		return
 	}

@@ -11,11 +11,17 @@ import (
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
 )
 
+// Places says under which names a listener may be addressed, and from which web pages.
+type Places struct {
+	Hosts   []string // values of Host; empty: any, but on loopback addresses only loopback names
+	Origins []string // besides the request's own
+}
+
 // hostAllowed guards against DNS rebinding: a page may talk a browser into sending requests to a name of its own that
 // resolves to the proxy's loopback address (MCP 2026-07-28, Streamable HTTP, "Security Warning").
-func (g *Gateway) hostAllowed(r *http.Request) bool {
-	if len(g.options.AllowedHosts) > 0 {
-		return matchHost(g.options.AllowedHosts, r.Host)
+func (p *Places) hostAllowed(r *http.Request) bool {
+	if len(p.Hosts) > 0 {
+		return matchHost(p.Hosts, r.Host)
 	}
 	if isUsualLoopback(r.Host) {
 		return true
@@ -27,15 +33,15 @@ func (g *Gateway) hostAllowed(r *http.Request) bool {
 	return isLoopback(r.Host)
 }
 
-// foreign says what of a request is not allowed, its Host or its Origin, and which setting allows it; "" where both are.
-func (g *Gateway) foreign(r *http.Request) (what, setting string) {
+// Foreign returns "Host" or "Origin", whichever of the request's is not allowed, or "" if both are.
+func (p *Places) Foreign(r *http.Request) string {
 	switch {
-	case !g.hostAllowed(r):
-		return "Host", "http.allowedHosts"
-	case !g.originAllowed(r):
-		return "Origin", "http.allowedOrigins"
+	case !p.hostAllowed(r):
+		return "Host"
+	case !p.originAllowed(r):
+		return "Origin"
 	}
-	return "", ""
+	return ""
 }
 
 // isUsualLoopback knows the spellings that nearly everybody uses, without the garbage that reading others makes.
@@ -67,7 +73,7 @@ func matchHost(allowed []string, host string) bool {
 }
 
 // originAllowed tells whether a browser page may use the answer. Requests without Origin do not come from a page.
-func (g *Gateway) originAllowed(r *http.Request) bool {
+func (p *Places) originAllowed(r *http.Request) bool {
 	values := r.Header["Origin"]
 	if len(values) == 0 {
 		return true
@@ -76,11 +82,11 @@ func (g *Gateway) originAllowed(r *http.Request) bool {
 		return false
 	}
 	origin := values[0]
-	if slices.ContainsFunc(g.options.AllowedOrigins, func(a string) bool { return a == "*" || strings.EqualFold(a, origin) }) {
+	if slices.ContainsFunc(p.Origins, func(a string) bool { return a == "*" || strings.EqualFold(a, origin) }) {
 		return true
 	}
 	u, err := url.Parse(origin)
-	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host) && g.hostAllowed(r)
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host) && p.hostAllowed(r)
 }
 
 // exposed are the response headers that pages need to see.
@@ -109,24 +115,34 @@ func (g *Gateway) cors(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// clientAddress is who called, by X-Forwarded-For where the peer is a trusted proxy: the last address in it that is
-// not one itself.
+// clientAddress returns the address that called, by X-Forwarded-For where the peer is a trusted proxy: the last address in it
+// that is not one itself. It is an address in its usual spelling and nothing else, as a zone may be any text; "" if the peer has
+// none.
 func (g *Gateway) clientAddress(r *http.Request) string {
-	peer := hostOnly(r.RemoteAddr)
+	text := hostOnly(r.RemoteAddr)
+	peer, err := netip.ParseAddr(text)
+	if err != nil {
+		return ""
+	}
+	peer = peer.Unmap().WithZone("")
 	if !g.trusted(peer) {
-		return peer
+		var room [48]byte
+		if string(peer.AppendTo(room[:0])) == text { // as always but for zones: without a copy
+			return text
+		}
+		return peer.String()
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for _, hop := range slices.Backward(hops) {
-		hop = strings.TrimSpace(hop)
-		if _, err := netip.ParseAddr(hop); err != nil {
+		a, err := netip.ParseAddr(strings.TrimSpace(hop))
+		if err != nil {
 			break
 		}
-		if peer = hop; !g.trusted(hop) {
+		if peer = a.Unmap().WithZone(""); !g.trusted(peer) {
 			break
 		}
 	}
-	return peer
+	return peer.String()
 }
 
 // neighbourhood names who counts as one of the callers that are no consumer: an IPv4 address, or the /64 of an IPv6
@@ -144,13 +160,6 @@ func (c *call) neighbourhood() string {
 	return network.String()
 }
 
-func (g *Gateway) trusted(address string) bool {
-	if len(g.options.TrustedProxies) == 0 {
-		return false
-	}
-	ip, err := netip.ParseAddr(address)
-	if err != nil {
-		return false
-	}
-	return slices.ContainsFunc(g.options.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(ip.Unmap()) })
+func (g *Gateway) trusted(a netip.Addr) bool {
+	return slices.ContainsFunc(g.options.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(a) })
 }

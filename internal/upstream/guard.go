@@ -93,7 +93,7 @@ func (g *guard) refuses(ap netip.AddrPort) string {
 		na := n.Addr().Unmap().WithZone("")
 		// A listener on the unspecified address answers on every address of this host.
 		if na == a || na.IsUnspecified() && (a.IsLoopback() || g.local.has(a)) {
-			return "is Nacos or the proxy itself"
+			return "is a port of Nacos (nacos.addresses, nacos.consolePort) or of the proxy itself"
 		}
 	}
 	return ""
