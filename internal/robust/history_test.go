@@ -167,14 +167,14 @@ func anyOf[T any](all []*T, f func(*T) bool) bool { return slices.ContainsFunc(a
 
 // lose notes that a store was lost or damaged: until the source has been read the document may be unknown, and one whose newest
 // version is rejected for longer.
-func (h *history[T]) lose(at, since time.Time) {
+func (h *history[T]) lose(at, since time.Time, as *T) {
 	if len(*h) == 0 {
 		return
 	}
 	last := (*h)[len(*h)-1]
-	*h = append(*h, version[T]{from: at, may: append(h.possible(since), nil), good: append(h.good(since), nil), bad: true})
+	*h = append(*h, version[T]{from: at, may: append(h.possible(since), as), good: append(h.good(since), as), bad: true})
 	if last.bad {
-		last.may, last.good = append(slices.Clone(last.may), nil), append(slices.Clone(last.good), nil)
+		last.may, last.good = append(slices.Clone(last.may), as), append(slices.Clone(last.good), as)
 	}
 	last.from = at
 	*h = append(*h, last)

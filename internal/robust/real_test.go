@@ -75,7 +75,7 @@ func TestRealSchedules(t *testing.T) {
 		t.Run(fmt.Sprint("seed ", first+i), func(t *testing.T) {
 			s := generate(first+i, 20)
 			began := time.Now()
-			b := newReal(t, server, binary)
+			b := newReal(t, server, binary, s[0].Do == defaultOpen)
 			if v := b.steps(s); v != nil {
 				t.Errorf("seed %d: %s\n%s\nthe proxy's log:\n%s", first+i, v, s, tail(v.Log, 8000))
 			}
@@ -86,12 +86,13 @@ func TestRealSchedules(t *testing.T) {
 
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 
-func newReal(t *testing.T, server *nacostest.Server, binary string) *real {
+func newReal(t *testing.T, server *nacostest.Server, binary string, open bool) *real {
 	b := &real{
 		t: t, server: server, ns: server.Namespace(t), binary: binary, state: t.TempDir(), fronts: map[string]*faultproxy.Proxy{},
 		backends: backends{reached: map[int]bool{}, cut: map[string]bool{}}, pair: faultproxy.NewPair(t, server.Addr),
 	}
 	b.world = newWorld(b)
+	b.world.open = open
 	b.began, b.know.slack = b.began.Truncate(time.Second), realSlack // notAfter is written in seconds
 	c, err := nacos.Connect(t.Context(), nacos.Config{
 		Addresses: []string{server.Addr}, Namespace: b.ns, Username: server.User, Password: nacos.NewSecret(server.Password),
@@ -173,7 +174,8 @@ func (b *real) start() {
 	}
 	b.log, b.ended = &bytes.Buffer{}, make(chan struct{})
 	b.process = exec.Command(b.binary, "serve", "--source", "nacos", "--nacos-addresses", b.pair.Addr(), "--nacos-namespace", b.ns,
-		"--nacos-username", b.server.User, "--listen", ports[0], "--admin-listen", ports[1], "--state-path", b.state, "--log-audit", "off")
+		"--nacos-username", b.server.User, "--listen", ports[0], "--admin-listen", ports[1], "--state-path", b.state, "--log-audit", "off",
+		"--access-default", map[bool]string{true: "disabled", false: "required"}[b.world.open])
 	b.process.Env = append(os.Environ(), "NMP_NACOS_PASSWORD="+b.server.Password)
 	b.process.Stderr = b.log
 	if err := b.process.Start(); err != nil {
@@ -306,7 +308,7 @@ func (b *real) do(x step) {
 			_ = os.Remove(filepath.Join(b.state, "fill"))
 			b.know.diskFull, b.know.diskBack = false, now
 		}
-	case "wait":
+	case "wait", defaultOpen:
 	default:
 		b.t.Fatalf("no such step: %s", x.Do)
 	}

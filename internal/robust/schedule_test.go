@@ -103,10 +103,16 @@ const (
 	fromRegistry = "reg"  // its documents are Nacos's
 )
 
+// defaultOpen as the first step of a schedule has access.default be disabled: services without a grants document are open.
+const defaultOpen = "default-open"
+
 // generate makes a schedule of a seed: documents of everything, and then steps steps.
 func generate(seed uint64, steps int) schedule {
 	g := generator{rand.New(rand.NewPCG(seed, 0x5eed))}
 	var s schedule
+	if g.one(4) {
+		s = append(s, step{Do: defaultOpen})
+	}
 	for _, c := range consumers {
 		s = append(s, g.consumer(c))
 	}

@@ -27,6 +27,8 @@ import (
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/fakenacos"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/faultproxy"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/robust/model"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
@@ -78,7 +80,7 @@ func run(t *testing.T, s schedule) (found *violation, probes int) {
 	}
 	defer os.RemoveAll(base)
 	bubble.Test(t, func(t *testing.T) {
-		b := newVirtual(t, base)
+		b := newVirtual(t, base, len(s) > 0 && s[0].Do == defaultOpen)
 		defer b.close()
 		found = b.steps(s)
 		probes = b.calls
@@ -94,9 +96,10 @@ func scratch() string {
 	return ""
 }
 
-func newVirtual(t *testing.T, base string) *virtual {
+func newVirtual(t *testing.T, base string, open bool) *virtual {
 	b := &virtual{base: base, s: fakenacos.New(t), backends: backends{reached: map[int]bool{}, cut: map[string]bool{}}, log: &bytes.Buffer{}}
 	b.world = newWorld(b)
+	b.world.open = open
 	for _, service := range services {
 		server := &http.Server{Handler: b.backend(service)}
 		l := b.s.Net.Listen("backend:" + service)
@@ -154,6 +157,9 @@ func (b *virtual) start() {
 	c.Nacos.Namespace, c.Nacos.AccessNamespace = "public", "public"
 	c.Nacos.Username, c.Nacos.Password = "u", nacos.NewSecret("p")
 	c.Log.Audit = "off"
+	if b.world.open {
+		c.Access.Default = registry.AuthDisabled
+	}
 	c.HTTP.AllowedHosts = []string{"proxy"}
 	if b.state == "" {
 		b.state = filepath.Join(b.base, fmt.Sprint("state", b.lives))
@@ -242,13 +248,13 @@ func damage(state string, x step) bool {
 func (w *world) loseStore(now time.Time) {
 	since := w.know.since(now)
 	for _, h := range w.consumers {
-		h.lose(now, since)
+		h.lose(now, since, nil)
 	}
 	for _, h := range w.grants {
-		h.lose(now, since)
+		h.lose(now, since, &model.Grants{}) // what was there and cannot be read closes
 	}
 	for _, h := range w.content {
-		h.lose(now, since)
+		h.lose(now, since, nil)
 	}
 }
 
@@ -442,7 +448,7 @@ func (b *virtual) do(x step) {
 			b.full.Store(false)
 			b.know.diskFull, b.know.diskBack = false, now
 		}
-	case "wait":
+	case "wait", defaultOpen:
 	default:
 		panic("no such step: " + x.Do)
 	}

@@ -38,6 +38,7 @@ type world struct {
 	on        map[string]*history[struct{}] // registry entries: nil where it is switched off or deleted
 	marks     map[string]int                // newest version of a service
 	versions  map[string][]int              // of an entry: at which marks a new one began
+	open      bool                          // services without a grants document are
 	ill       map[string]bool               // services whose backend is hurt
 }
 
@@ -196,7 +197,7 @@ func (w *world) editGrants(x step) {
 	}
 	h.setBad(now, w.know.since(now), func(before *model.Grants) []*model.Grants {
 		if before == nil {
-			return []*model.Grants{nil}
+			return []*model.Grants{{}}
 		}
 		kept := *before
 		kept.Open = false
