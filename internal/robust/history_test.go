@@ -11,7 +11,7 @@ const (
 	registryHolds = 2500 * time.Millisecond // an in-place edit of a registry entry amid others: 1.5 s at the latest, and then the above
 	outageHolds   = 5 * time.Second         // after Nacos answers again
 	storedAfter   = time.Second             // what was known for so long is on disk
-	loginHolds    = 15 * time.Second        // the same after logins were refused, where a login may have met a dead connection too
+	refusalHolds  = 15 * time.Second        // the same after logins or lists were refused, where other faults came on top
 	diskBack      = 31 * time.Second        // after there is room again, what was not written is
 	readyWithin   = 2 * time.Second         // of a start with a store
 )
@@ -104,7 +104,7 @@ type knowledge struct {
 	floor     time.Time     // when it last began not to: how old what was known may have been
 	back      time.Time     // when it last answered again
 	slack     time.Duration // that a machine may be slower than the promises
-	refused   bool          // while it did not, logins were refused
+	refused   bool          // while it did not, logins or lists were refused
 	diskFull  bool
 	diskFloor time.Time // what was on disk when the disk became full
 	diskBack  time.Time // when there was room again
@@ -130,7 +130,7 @@ func (k *knowledge) stored(now time.Time) time.Time {
 func (k *knowledge) recovering(now time.Time) bool {
 	holds := outageHolds
 	if k.refused {
-		holds = loginHolds
+		holds = refusalHolds
 	}
 	return now.Before(k.back.Add(holds + k.slack))
 }

@@ -351,7 +351,7 @@ func (b *virtual) steps(s schedule) *violation {
 	for _, name := range services {
 		b.do(step{Do: "backend-calm", Name: name})
 	}
-	time.Sleep(loginHolds + registryHolds + time.Second)
+	time.Sleep(refusalHolds + registryHolds + time.Second)
 	if v := b.look(); v != nil {
 		v.Step = len(s) - 1
 		v.What = "at the end, " + v.What
@@ -412,6 +412,7 @@ func (b *virtual) do(x step) {
 		b.s.Silence(true)
 	case "nacos-busy":
 		b.know.goDown(now)
+		b.know.refused = true
 		b.s.SlowLists(0, true)
 	case "nacos-calm":
 		b.calm()
