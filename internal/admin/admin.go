@@ -12,6 +12,7 @@ import (
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/budget"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/certfile"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/secret"
 )
 
@@ -61,6 +62,8 @@ type Status struct {
 	// Memory is what messages above 64 KiB hold of limits.memory.
 	Memory      budget.State `json:"memory"`
 	Connections Connections  `json:"connections"`
+	// Certificates are those of files that the boot configuration names.
+	Certificates []certfile.State `json:"certificates,omitempty"`
 }
 
 // Options of the admin handler.

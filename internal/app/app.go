@@ -5,7 +5,6 @@ package app
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/budget"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/certfile"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/config"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/gateway"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/listener"
@@ -63,6 +63,7 @@ type App struct {
 	draining                atomic.Bool
 	registered              atomic.Bool
 	lastChange              atomic.Int64
+	certificates            []*certfile.Current // set before anything is served
 	background              context.CancelFunc
 	tasks                   sync.WaitGroup
 }
@@ -270,28 +271,30 @@ func (a *App) serve(who string, s server, l net.Listener, secure bool) {
 	})
 }
 
+// tlsConfig returns what the client listener negotiates with, nil without TLS. Files that change are taken anew: a handshake
+// uses what was read last.
 func (a *App) tlsConfig() (*tls.Config, error) {
 	c := a.config.TLS
 	if c.Cert == "" {
 		return nil, nil
 	}
-	pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+	var current atomic.Pointer[tls.Config]
+	files, err := certfile.Load(certfile.Files{Use: "tls", Cert: c.Cert, Key: c.Key, CA: c.ClientCA, CAField: "clientCA"}, a.log, func(m *certfile.Material) {
+		t := &tls.Config{Certificates: []tls.Certificate{*m.Pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+		if m.CAs != nil {
+			t.ClientCAs, t.ClientAuth = m.Pool(nil), tls.RequireAndVerifyClientCert
+			// A session that goes on is not verified anew by each version of Go, and an authority may have been taken away.
+			t.SessionTicketsDisabled = true
+		}
+		current.Store(t)
+	})
 	if err != nil {
-		return nil, fmt.Errorf("load tls.cert and tls.key: %w", err)
+		return nil, err
 	}
-	t := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
-	if c.ClientCA != "" {
-		pem, err := os.ReadFile(c.ClientCA)
-		if err != nil {
-			return nil, fmt.Errorf("load tls.clientCA: %w", err)
-		}
-		t.ClientCAs = x509.NewCertPool()
-		if !t.ClientCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("load tls.clientCA: no certificate in %s", c.ClientCA)
-		}
-		t.ClientAuth = tls.RequireAndVerifyClientCert
-	}
-	return t, nil
+	a.certificates = append(a.certificates, files)
+	first := current.Load().Clone()
+	first.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return current.Load(), nil }
+	return first, nil
 }
 
 // Drain ends the proxy: no new calls, streams closed, calls in flight given the drain time. It is safe after a start

@@ -109,6 +109,7 @@ func (a *App) buildGateway() error {
 	})
 	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.gauges()
+	a.metrics.MustRegister(certificateMetrics{a})
 	return nil
 }
 
@@ -164,6 +165,29 @@ func (a *App) gauges() {
 		}
 		counter("nmp_audit_lines_total", "Audit lines that were written.", audit.Lines)
 		counter("nmp_audit_failed_total", "Audit lines that could not be written.", audit.Failed)
+	}
+}
+
+// Of certificates there are as many series as the boot configuration names.
+var (
+	daysLeft = prometheus.NewDesc("nmp_certificate_days_left", "Days until the certificate in force ends; negative: since it has.", []string{"use"}, nil)
+	notTaken = prometheus.NewDesc("nmp_certificate_failing", "1 while newer certificate files cannot be taken.", []string{"use"}, nil)
+)
+
+// certificateMetrics collects how the certificates stand.
+type certificateMetrics struct{ app *App }
+
+// Describe sends all that Collect may.
+func (c certificateMetrics) Describe(out chan<- *prometheus.Desc) { out <- daysLeft; out <- notTaken }
+
+// Collect reads from memory.
+func (c certificateMetrics) Collect(out chan<- prometheus.Metric) {
+	for _, files := range c.app.certificates {
+		state := files.State()
+		if left, ok := state.Expires(time.Now()); ok {
+			out <- prometheus.MustNewConstMetric(daysLeft, prometheus.GaugeValue, left.Hours()/24, state.Use)
+		}
+		out <- prometheus.MustNewConstMetric(notTaken, prometheus.GaugeValue, asFloat(state.Problem != ""), state.Use)
 	}
 }
 

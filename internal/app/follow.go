@@ -28,6 +28,9 @@ const (
 func (a *App) follow(ctx context.Context) {
 	a.tasks.Go(func() { a.resolveRegularly(ctx) })
 	a.tasks.Go(func() { a.noteContact(ctx) })
+	for _, files := range a.certificates {
+		a.tasks.Go(func() { files.Follow(ctx) })
+	}
 	if a.kept.borrowed {
 		a.tasks.Go(func() { a.takeStore(ctx) })
 	}
@@ -210,8 +213,21 @@ func (a *App) Status() admin.Status {
 	if a.kept.open() {
 		s.Store = a.kept.store().Status()
 	}
+	for _, files := range a.certificates {
+		state := files.State()
+		s.Certificates = append(s.Certificates, state)
+		if state.Problem != "" {
+			s.Alerts = append(s.Alerts, "certificates of "+state.Use+" cannot be taken anew, those of before stay in force: "+state.Problem)
+		}
+		if left, ok := state.Expires(time.Now()); ok && left < certificateAlert {
+			s.Alerts = append(s.Alerts, "the certificate of "+state.Use+" ends "+state.NotAfter.Format(time.RFC3339))
+		}
+	}
 	return s
 }
+
+// certificateAlert is how long before its end /status calls a certificate to mind.
+const certificateAlert = 3 * 24 * time.Hour
 
 func (a *App) accessTable(service string) (any, bool) {
 	return a.catalog.Explain(service, time.Now())
