@@ -23,6 +23,9 @@ const (
 	// second in all.
 	resubscribeEvery = 20 * time.Second
 	resubscribeRate  = 50
+	// emptyAsks is how often a subscription without a usable instance is repeated sooner, after 1, 2 and 4 s: what was
+	// registered a moment before it may not have been seen, nor be pushed.
+	emptyAsks = 3
 )
 
 // naming is the client's side of one namespace's naming service, over a connection of its own: pushes do not name
@@ -47,7 +50,9 @@ type subscription struct {
 	listeners map[*listener]struct{}
 	sent      bool // on the current connection
 	asked     time.Time
-	refTime   uint64 // the server's clock, in ms: pushes and answers may cross
+	empty     int       // answers without a usable instance since there was one, or the connection began
+	again     time.Time // when to ask again because of that; zero: not sooner than usual
+	refTime   uint64    // the server's clock, in ms: pushes and answers may cross
 	known     bool
 	latest    []Instance // what the server said last
 	shown     []Instance // what listeners were told
@@ -244,7 +249,7 @@ func (n *naming) send() {
 		again := n.generation != 0
 		n.generation = cn.generation
 		for _, s := range n.subs {
-			s.sent, s.refTime = false, 0
+			s.sent, s.refTime, s.empty = false, 0, 0
 			if again && s.known {
 				s.keepUntil = now.Add(returnGrace)
 			}
@@ -256,7 +261,8 @@ func (n *naming) send() {
 	var due []ServiceRef
 	repeats := max(1, resubscribeRate/5) // of a tick
 	for ref, s := range n.subs {
-		if s.sent && now.Sub(s.asked) < resubscribeEvery {
+		early := !s.again.IsZero() && !now.Before(s.again)
+		if s.sent && now.Sub(s.asked) < resubscribeEvery && !early {
 			continue
 		}
 		if s.sent {
@@ -265,7 +271,7 @@ func (n *naming) send() {
 			}
 			repeats--
 		}
-		s.sent, s.asked = true, now.Add(-jitter(time.Second))
+		s.sent, s.asked, s.again = true, now.Add(-jitter(time.Second)), time.Time{}
 		due = append(due, ref)
 	}
 	n.mu.Unlock()
@@ -305,6 +311,13 @@ func (n *naming) ask(ref ServiceRef) {
 	}
 	n.c.problem("naming "+ref.String(), "")
 	n.update(s, info)
+	switch usable := func(in Instance) bool { return in.Healthy && in.Enabled && in.Weight > 0 }; {
+	case slices.ContainsFunc(s.latest, usable):
+		s.empty = 0
+	case s.empty < emptyAsks:
+		s.again = time.Now().Add(time.Second << s.empty)
+		s.empty++
+	}
 }
 
 func (n *naming) subscribe(ref ServiceRef, on bool) (sdkmodel.Service, error) {

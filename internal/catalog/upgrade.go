@@ -18,6 +18,15 @@ import (
 // within the second that is promised, and long enough for most edits to be taken whole.
 const slowAfter = 300 * time.Millisecond
 
+// An upgrade whose backend has no usable instance yet waits for one, as long as the version before has: for instancesMost at
+// most, which is longer than Nacos takes to tell of one after a connection broke. It is looked at every instancesStep, and not
+// told of before instancesUsual.
+const (
+	instancesMost  = 15 * time.Second
+	instancesStep  = 100 * time.Millisecond
+	instancesUsual = time.Second
+)
+
 // place is where a variant stands in a Service: as the latest ("") or as another version.
 type place struct{ service, version string }
 
@@ -28,6 +37,8 @@ type upgrade struct {
 	k     *compilation // nil: not begun, or failed
 	slow  bool         // begun before slowAfter
 	late  bool         // known to take long
+	lacks bool         // it is compiled, and has no instance for longer than usual
+	look  time.Time    // when to look for instances again; zero: it does not wait for any
 	err   error        // of the last try that has ended; nil: none has
 	retry time.Time    // when to try again after err: a file it needs may be there by then
 }
@@ -50,7 +61,7 @@ func (b *build) inPlace(at place, next *Variant, old *Service) (v *Variant, behi
 		u = &upgrade{next: next, begun: b.now, slow: slow}
 		w.upgrades[at] = u
 		b.begun = append(b.begun, u)
-	case u.k != nil && w.catalog.finished(u.k) == nil:
+	case u.k != nil && w.catalog.finished(u.k) == nil && !b.lacksInstances(u, before):
 		delete(w.upgrades, at)
 		b.ready = append(b.ready, u)
 		b.noteOn(next, compiling, nil)
@@ -101,10 +112,28 @@ func (u *upgrade) behind() string {
 	switch {
 	case u.err != nil:
 		return "its newest documents cannot be compiled: " + u.err.Error()
+	case u.lacks:
+		return "no usable instance of its newest version's backend is known yet"
 	case u.late:
 		return "its newest documents are still being compiled"
 	}
 	return ""
+}
+
+// lacksInstances reports whether an upgrade that is compiled waits for instances of its backend, while before has some.
+func (b *build) lacksInstances(u *upgrade, before *Variant) bool {
+	u.look = time.Time{}
+	if u.k.x.Backend == nil || u.k.x.Backend.Usable() || b.now.Sub(u.begun) >= instancesMost {
+		return false
+	}
+	if x, ok := b.w.catalog.compiled.Peek(before.root()); !ok || x.Backend == nil || !x.Backend.Usable() {
+		return false
+	}
+	if u.slow && len(before.allTools()) > 0 && len(u.meanwhile(before).Tools()) == 0 {
+		return false // nothing of it is left to go on with
+	}
+	u.look, u.lacks = b.now.Add(instancesStep), b.now.Sub(u.begun) >= instancesUsual
+	return true
 }
 
 // passing reports whether v is served in place of newer documents that are expected to be compiled soon.
@@ -168,7 +197,9 @@ func (b *build) followUpgrades() {
 		case u.k.over():
 			switch err := b.w.catalog.finished(u.k); {
 			case err == nil:
-				b.dirty[at.service] = true
+				if before := b.w.catalog.Index().Service(at.service).at(at.version); before == nil || !b.lacksInstances(u, before) {
+					b.dirty[at.service] = true
+				}
 			case errors.Is(err, errStale):
 				b.w.catalog.disown(u.k)
 				b.w.compile(u)
@@ -213,7 +244,7 @@ func (b *build) failed(u *upgrade) {
 func (w *writer) nextStep() time.Time {
 	var first time.Time
 	for _, u := range w.upgrades {
-		first = earlier(first, u.retry)
+		first = earlier(earlier(first, u.retry), u.look)
 		if !u.slow {
 			first = earlier(first, u.begun.Add(slowAfter))
 		}
@@ -224,7 +255,7 @@ func (w *writer) nextStep() time.Time {
 // unready counts the upgrades that will be done soon, as far as one can tell.
 func (w *writer) unready() (n int64) {
 	for _, u := range w.upgrades {
-		if u.k != nil && !u.late {
+		if u.k != nil && !u.late && !u.lacks {
 			n++
 		}
 	}

@@ -554,6 +554,84 @@ func TestAllowToolsThatAStuckEditNarrowsHolds(t *testing.T) {
 	})
 }
 
+// TestAnUpgradeWaitsForInstances: of its backend, as long as the version before has some, and not for ever. What newer
+// documents take away is taken away meanwhile. Seen red without lacksInstances, without its bound, and with a version before
+// that has no instances either waited for,
+// and with one of which no tool is left.
+func TestAnUpgradeWaitsForInstances(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		tell := map[string]func([]upstream.Instance){}
+		up := upstream.New(upstream.Options{Subscribe: func(ref registry.BackendRef, f func([]upstream.Instance)) (func(), error) {
+			mu.Lock()
+			defer mu.Unlock()
+			tell[ref.Service] = f
+			f(nil)
+			return func() {}, nil
+		}})
+		defer up.Close()
+		appear := func(service string, n int) {
+			synctest.Wait()
+			mu.Lock()
+			f := tell[service]
+			mu.Unlock()
+			var list []upstream.Instance
+			for i := range n {
+				list = append(list, upstream.Instance{Host: "127.0.0.1", Port: 1 + i, Weight: 1, Healthy: true, Enabled: true})
+			}
+			f(list)
+		}
+		w := newWorldOf(t, Options{Services: 8, Backends: up})
+		publish := func(version string, tools ...string) {
+			w.Apply([]nacos.Change{toolset(id1, version, tools...), manifest(id1, "s", version, version), spec(id1, version, "b"+version)})
+		}
+		serves := func(when, want string) {
+			t.Helper()
+			if got := w.served("s"); got != want {
+				t.Errorf("%s: served is %s, want %s", when, got, want)
+			}
+		}
+		publish("1", "one", "two")
+		w.settle()
+		w.tools("s")
+		appear("b1", 1)
+
+		publish("2", "one", "three")
+		time.Sleep(3 * time.Second)
+		serves("before an instance", "one at b1")
+		if s := w.Index().Service("s"); !s.Latest.Off([]byte("two")) || !strings.Contains(s.Behind, "no usable instance") || w.Busy() {
+			t.Errorf("off are %v, behind: %q, busy %t", s.Latest.off, s.Behind, w.Busy())
+		}
+		serial := w.Index().Serial()
+		time.Sleep(3 * time.Second)
+		if n := w.Index().Serial() - serial; n > 0 {
+			t.Errorf("%d Indexes were made by waiting", n)
+		}
+		appear("b2", 1)
+		time.Sleep(2 * instancesStep)
+		serves("with an instance", "one at b2")
+		if s := w.Index().Service("s"); s.Latest.Narrowed() || s.Behind != "" {
+			t.Errorf("off are %v, behind: %q", s.Latest.off, s.Behind)
+		}
+
+		publish("3", "one")
+		time.Sleep(instancesMost - time.Second)
+		serves("before the time is up", "one at b2")
+		time.Sleep(2 * time.Second)
+		serves("after it", "one at b3")
+
+		publish("4", "one") // 3 has no instance either
+		time.Sleep(time.Second)
+		serves("after a version without instances", "one at b4")
+
+		w.tools("s")
+		appear("b4", 1)
+		publish("5", "other") // which leaves nothing to go on with
+		time.Sleep(time.Second)
+		serves("with other tools", "other at b5")
+	})
+}
+
 // TestAStuckUpgradeLastsOverARestart: what was served goes on, like what a faulty document stands before.
 func TestAStuckUpgradeLastsOverARestart(t *testing.T) {
 	in(t, 8, func(t *testing.T, _ *world, s *workshop) {

@@ -141,6 +141,15 @@ func (b *Backend) Instances() []InstanceState {
 	return out
 }
 
+// Usable reports whether a call would find an instance; it is always true of a URL.
+func (b *Backend) Usable() bool {
+	if b.set == nil {
+		return true
+	}
+	p := b.set.picker.Load()
+	return p != nil && len(p.usable) > 0
+}
+
 // Naming tells whether the backend is a naming service, so that answers name an instance to pin.
 func (b *Backend) Naming() bool { return b.set != nil }
 
