@@ -71,11 +71,11 @@ type App struct {
 // Run starts a proxy, serves until ctx ends, and drains. ready, if not nil, is told the address clients reach. SIGHUP
 // opens the audit file anew. The process is taken to be the proxy's own: its garbage collector is set by need.
 func Run(ctx context.Context, cfg config.Config, version string, log *slog.Logger, ready func(net.Addr)) error {
-	defer paceCollector()()
 	a, err := Start(ctx, cfg, version, log)
 	if err != nil {
 		return err
 	}
+	defer a.paceCollector()()
 	if ready != nil {
 		ready(a.Addr())
 	}

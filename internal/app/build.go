@@ -90,7 +90,7 @@ func (a *App) buildGateway() error {
 	limits := a.config.Limits
 	a.relay = relay.New(relay.Options{
 		Sealer: sealer, KeepAlive: keepAlive, StreamIdle: limits.StreamIdle, MaxMessage: int(limits.ResponseBody),
-		Sessions: limits.Sessions, SessionIdle: limits.SessionIdle,
+		Memory: a.memory, Sessions: limits.Sessions, SessionIdle: limits.SessionIdle,
 	})
 	if a.audit, err = openAudit(a.config.Log.Audit); err != nil {
 		return err
@@ -103,7 +103,7 @@ func (a *App) buildGateway() error {
 	a.gateway = gateway.New(gateway.Options{
 		Catalog: a.catalog, Relay: a.relay, Sealer: sealer, Limiter: access.NewLimiter(access.DefaultBuckets), Audit: a.auditLog,
 		Metrics: gateway.NewMetrics(a.metrics), Log: a.log, Version: a.version, Sources: a.config.Access.Sources,
-		RequestBody: limits.RequestBody, BodyTime: limits.BodyTime, KeepAlive: keepAlive,
+		Memory: a.memory, RequestBody: limits.RequestBody, BodyTime: limits.BodyTime, KeepAlive: keepAlive,
 		Places: gateway.Places{Hosts: a.config.HTTP.AllowedHosts, Origins: a.config.HTTP.AllowedOrigins}, TrustedProxies: a.config.HTTP.TrustedProxies,
 		Stale: a.tooStale(), RevealDenied: a.config.Access.RevealDenied, AuditArguments: a.config.Log.AuditArguments,
 	})

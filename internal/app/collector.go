@@ -5,6 +5,8 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/budget"
 )
 
 // How often the garbage collector runs. A proxy at rest holds little but its configuration, and a small heap is what people
@@ -51,6 +53,19 @@ func workPercent(live uint64) int {
 	return max(int(room*100/live), restPercent)
 }
 
+// softLimit returns what GOMEMLIMIT should be while messages hold held bytes of a budget: room for twice the configuration
+// and twice the budget, so that the garbage of large messages is collected before it counts, and a large configuration
+// never has the collector run without end. group is the limit of the control group, 0 where there is none, of which a tenth
+// is left for what is not Go's.
+func softLimit(live uint64, held, limit, group int64) int64 {
+	own := max(int64(live)-held, 16<<20)
+	soft := 2*own + 2*limit + 32<<20
+	if group > 0 {
+		soft = min(max(soft, group/2), group-group/10)
+	}
+	return soft
+}
+
 // tick takes a look and gives the GOGC that should hold from now on.
 func (c *collector) tick(h heap) int {
 	made := h.made - c.made
@@ -88,9 +103,24 @@ func (c *collector) leaves() bool {
 
 // paceCollector sets GOGC by need until stop is called. One that the environment sets stays; GOMEMLIMIT is a limit that the
 // runtime keeps whatever is set here.
-func paceCollector() (stop func()) {
+// The soft limit on memory follows need, too, unless GOMEMLIMIT is set.
+func (a *App) paceCollector() (stop func()) {
 	if os.Getenv("GOGC") != "" {
 		return func() {}
+	}
+	unlimited := debug.SetMemoryLimit(-1)
+	limits := func(heap) {}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		group, set := budget.GroupLimit(), int64(0)
+		limits = func(h heap) {
+			m := a.memory.State()
+			want := softLimit(h.live, m.Held, m.Limit, group)
+			if diff := want - set; diff*20 > set || -diff*20 > set { // setting it stops the world for a moment
+				debug.SetMemoryLimit(want)
+				set = want
+			}
+		}
+		limits(readHeap())
 	}
 	before := debug.SetGCPercent(restPercent)
 	done, ended := make(chan struct{}), make(chan struct{})
@@ -106,6 +136,7 @@ func paceCollector() (stop func()) {
 			case <-ticker.C:
 			}
 			h := readHeap()
+			limits(h)
 			if first { // what starting took says nothing of what comes
 				c.cycles, c.made = h.cycles, h.made
 			}
@@ -122,6 +153,7 @@ func paceCollector() (stop func()) {
 		close(done)
 		<-ended
 		debug.SetGCPercent(before)
+		debug.SetMemoryLimit(unlimited)
 	}
 }
 

@@ -114,12 +114,12 @@ func TestEnvironmentSetsGOGC(t *testing.T) {
 	}
 	before := current()
 	t.Setenv("GOGC", "321")
-	paceCollector()()
+	(&App{}).paceCollector()()
 	if got := current(); got != before {
 		t.Errorf("GOGC is %d although the environment sets it, it was %d", got, before)
 	}
 	os.Unsetenv("GOGC")
-	stop := paceCollector()
+	stop := (&App{}).paceCollector()
 	if got := current(); got != restPercent {
 		t.Errorf("GOGC is %d at rest, want %d", got, restPercent)
 	}

@@ -47,6 +47,9 @@ func (m *Memory) Release(n int64) {
 	}
 }
 
+// Fits reports whether n bytes would fit if nobody held any.
+func (m *Memory) Fits(n int64) bool { return m == nil || n <= m.limit }
+
 // State is what a Memory looks like at one moment.
 type State struct {
 	Limit   int64 `json:"limitBytes"`

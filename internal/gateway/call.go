@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/access"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/budget"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
@@ -70,7 +71,8 @@ type state struct {
 	opened        session.Session  // what session points to
 	modern        bool
 	ticket        access.Ticket
-	inner         bool // made of what an HTTP+SSE client posted, or for its stream
+	share         budget.Share // what the call's large messages are held by
+	inner         bool         // made of what an HTTP+SSE client posted, or for its stream
 	passed        relay.Exchange
 	def           *registry.Definition // of a service that is passed on
 	bodyFree      bool                 // nothing reads the body any more
@@ -109,6 +111,7 @@ func (c *call) copied() *call {
 func (c *call) begin(g *Gateway, w http.ResponseWriter, r *http.Request, start time.Time, name, version string) {
 	c.g, c.w, c.r, c.start, c.now, c.name, c.version = g, w, r, start, start.UnixNano(), name, version
 	c.index = g.options.Catalog.Index()
+	c.share = g.options.Memory.Share()
 }
 
 // finish audits the call and gives it back.
@@ -125,6 +128,7 @@ func (c *call) finish() {
 		record := c.record()
 		g.options.Audit.Write(&record)
 	}
+	c.share.Release()
 	abort := c.abort
 	c.out, c.answer = reusable(c.out), reusable(c.answer)
 	if c.body = reusable(c.body); !c.bodyFree { // a transport may read on after the backend has answered early
@@ -349,11 +353,13 @@ func (c *call) readBody() bool {
 		size = 511
 	}
 	if c.body = c.body[:0]; int64(cap(c.body)) <= size {
-		c.body = make([]byte, 0, size+1)
+		c.body = make([]byte, 0, min(size+1, budget.Free))
 	}
 	for {
-		if len(c.body) == cap(c.body) {
-			c.body = append(c.body, 0)[:len(c.body)]
+		if len(c.body) == cap(c.body) && !c.moreRoom(size) {
+			c.hangUp()
+			c.overloaded()
+			return false
 		}
 		n, err := c.r.Body.Read(c.body[len(c.body):cap(c.body)])
 		c.body = c.body[:len(c.body)+n]
@@ -372,6 +378,25 @@ func (c *call) readBody() bool {
 			return false
 		}
 	}
+}
+
+// moreRoom makes the body's buffer larger, by as much as has come: what a client announces and does not send is not held.
+// It reports false where there is no memory for it.
+func (c *call) moreRoom(size int64) bool {
+	have := cap(c.body)
+	if have < budget.Free/2 {
+		c.body = append(c.body, 0)[:len(c.body)]
+		return true
+	}
+	n := 2 * have
+	if whole := size + 1; whole > int64(have) && whole < int64(n) {
+		n = int(whole)
+	}
+	if !c.share.Grow(int64(n - have)) {
+		return false
+	}
+	c.body = append(make([]byte, 0, n), c.body...)
+	return true
 }
 
 // hangUp ends the connection with the answer, as the rest of the body would be taken for the next request. Over HTTP/2 it

@@ -1,12 +1,14 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
 	"slices"
 	"strings"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/budget"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
@@ -298,11 +300,22 @@ func (c *call) callTool() {
 	} else {
 		c.out = wire.AppendResult(c.out[:0], c.env.ID, result)
 	}
+	c.letGo(len(result))
 	if c.events != nil {
 		c.events.send(c.out)
 		return
 	}
 	c.write(http.StatusOK, c.out)
+}
+
+// letGo drops what a large result was made of before it is sent: the client may take its time.
+func (c *call) letGo(size int) {
+	if size <= budget.Free {
+		return
+	}
+	c.answer, c.request.Body = nil, nil
+	c.work.Reset()
+	c.share.Set(int64(cap(c.body) + cap(c.out)))
 }
 
 // unknownTool answers for tools that do not exist and for those the caller may not know of: byte for byte the same.
@@ -323,6 +336,12 @@ func (c *call) unknownTool(denied bool) {
 
 // execute runs one tool. It reports false if the caller has gone and there is nobody to answer.
 func (c *call) execute(ctx context.Context, x *catalog.Compiled, tool *convert.Tool) ([]byte, bool) {
+	if cost := argumentCost(c.env.Arguments); cost > 0 && !c.share.Grow(cost) {
+		if !c.g.options.Memory.Fits(cost) {
+			return convert.ErrorResult("call failed: the arguments are too large for limits.memory of the proxy"), true
+		}
+		return c.full()
+	}
 	in := convert.Call{Arguments: c.env.Arguments, Query: c.clientQuery(), ClientIP: c.g.clientAddress(c.r)}
 	if tool.Reads(c.r.Header) {
 		in.Header, in.Withheld = c.clientHeader()
@@ -345,6 +364,7 @@ func (c *call) execute(ctx context.Context, x *catalog.Compiled, tool *convert.T
 		return c.fault(ctx, tool, err)
 	}
 	defer resp.Body.Close()
+	resp.Hold = &c.share
 	if kind := convert.StreamOf(wire.First(resp.Header, contentTypeKey)); kind != convert.NoStream {
 		pieces, err := c.gather(x, resp, kind, func(piece []byte) []byte { return tool.Conceal(&c.work, piece) })
 		if err != nil {
@@ -355,7 +375,35 @@ func (c *call) execute(ctx context.Context, x *catalog.Compiled, tool *convert.T
 	if c.answer, err = resp.AppendBody(c.answer[:0]); err != nil {
 		return c.fault(ctx, tool, err)
 	}
+	if cost := answerCost(c.answer); cost > 0 && !c.share.Grow(cost) {
+		if !c.g.options.Memory.Fits(cost + int64(cap(c.answer))) {
+			return convert.ErrorResult("call failed: the answer is too large for limits.memory of the proxy"), true
+		}
+		return c.full()
+	}
 	return tool.ResultIn(&c.work, in, resp.Status, resp.Header, c.answer), true
+}
+
+// What a JSON value takes once it is read, besides its text. Answers are read only where a template asks.
+const (
+	argumentValue = 48
+	answerValue   = 16
+)
+
+// argumentCost is about what it takes to check large arguments and to make a request of them; 0 for small ones.
+func argumentCost(arguments []byte) int64 {
+	if len(arguments) <= budget.Free {
+		return 0
+	}
+	return 6*int64(len(arguments)) + argumentValue*int64(bytes.Count(arguments, []byte{','}))
+}
+
+// answerCost is about what it takes to make a result of a large answer; 0 for small ones.
+func answerCost(answer []byte) int64 {
+	if len(answer) <= budget.Free {
+		return 0
+	}
+	return 2*int64(len(answer)) + answerValue*int64(bytes.Count(answer, []byte{','}))
 }
 
 // fault turns a backend's fault into a result; the audit log has what the client is not told.
@@ -366,7 +414,7 @@ func (c *call) fault(ctx context.Context, tool *convert.Tool, err error) ([]byte
 		c.reason = "caller went away"
 		return nil, false
 	}
-	if upstream.KindOf(err) == upstream.Busy {
+	if upstream.KindOf(err) == upstream.Busy || errors.Is(err, wire.ErrNoRoom) {
 		return c.full()
 	}
 	var e *upstream.Error

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/access"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/budget"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/relay"
@@ -32,6 +33,7 @@ type Options struct {
 	Log            *slog.Logger
 	Version        string                // of this program, told to clients of converted services
 	Sources        []registry.KeySource  // where consumers without sources of their own present keys
+	Memory         *budget.Memory        // what messages above budget.Free are held by; nil: no bound
 	RequestBody    int64                 // bytes
 	BodyTime       time.Duration         // to read a request's body
 	KeepAlive      time.Duration         // between comments on silent answers of the gateway's own; 0: none

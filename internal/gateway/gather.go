@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/budget"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
@@ -20,6 +21,18 @@ import (
 // maxPiece bounds one event or line of a backend that answers in pieces; all together are bounded by limits.responseBody.
 const maxPiece = 1 << 20
 
+// maxPieces bounds their number: each takes more than its bytes.
+const maxPieces = 100_000
+
+// pieceCost is what a piece takes besides its bytes, until the result is made.
+const pieceCost = 160
+
+// Progress is told of the first promptPieces pieces, then at most once each progressGap: nobody reads faster.
+const (
+	promptPieces = 1000
+	progressGap  = 20 * time.Millisecond
+)
+
 // gather reads an answer that comes in pieces and tells a caller that asked for progress of each. No piece is kept or told
 // of before conceal has seen it.
 func (c *call) gather(x *catalog.Compiled, resp *upstream.Response, kind convert.Stream, conceal func([]byte) []byte) ([][]byte, error) {
@@ -28,11 +41,25 @@ func (c *call) gather(x *catalog.Compiled, resp *upstream.Response, kind convert
 		next = c.backendEvents(x, resp.Body)
 	}
 	var pieces [][]byte
+	var told time.Time
+	held := 0 // and not accounted for yet
 	for {
 		piece, err := next()
 		if len(piece) > 0 {
+			if len(pieces) >= maxPieces {
+				return nil, &upstream.Error{Kind: upstream.TooLarge, Sent: true}
+			}
+			if held += 3*len(piece) + pieceCost; held > budget.Free { // the text and the result are made of them
+				if !c.share.Grow(int64(held)) {
+					return nil, &upstream.Error{Kind: upstream.Busy, Sent: true}
+				}
+				held = 0
+			}
 			pieces = append(pieces, append([]byte(nil), conceal(piece)...))
-			c.progress(len(pieces), pieces[len(pieces)-1])
+			if len(pieces) <= promptPieces || time.Since(told) > progressGap {
+				c.progress(len(pieces), pieces[len(pieces)-1])
+				told = time.Now()
+			}
 		}
 		if errors.Is(err, io.EOF) {
 			return pieces, nil

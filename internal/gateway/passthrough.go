@@ -33,6 +33,7 @@ func (c *call) passthrough() {
 	if e.Consumer == "" && x.Definition.Transport == registry.SSE {
 		e.Address = c.neighbourhood() // else nothing has a share
 	}
+	e.Share = &c.share
 	e.Backend, e.Transport, e.ForwardHeaders = x.Backend, x.Definition.Transport, x.ForwardHeaders
 	e.Look, e.Strip, e.Withheld, e.Credential = of.ownView, of.ownStrip, of.ownWithheld, x.Credential
 	if len(c.def.Hidden) > 0 || c.def.AllowTools != nil || c.variant.Narrowed() || c.restricted() {

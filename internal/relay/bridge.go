@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/budget"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
 )
@@ -45,6 +46,7 @@ type bridge struct {
 	endpoint                   string // absolute URL, on the backend's own origin
 	resp                       *upstream.Response
 	events                     *wire.EventReader
+	reading                    budget.Share // what events holds; the reader's alone
 	ctx                        context.Context
 	cancel                     context.CancelCauseFunc
 	timer                      *time.Timer // ends the session when unused
@@ -54,7 +56,7 @@ type bridge struct {
 	calls   map[string]*waiting // by raw id
 	newest  *waiting
 	streams []*waiting // open GETs: what is for none of the calls goes on the newest
-	queue   [][]byte   // messages that found nobody
+	queue   []message  // that found nobody
 	queued  int        // bytes of them
 }
 
@@ -69,7 +71,8 @@ type waiting struct {
 
 type message struct {
 	data  []byte
-	final bool // the answer to the call
+	final bool  // the answer to the call
+	held  int64 // of the relay's Memory: to be released by whoever drops the message
 }
 
 // open makes a session with the backend: its event stream, up to the endpoint event.
@@ -95,6 +98,7 @@ func (bs *bridges) open(req *http.Request, x *Exchange) (*bridge, error) {
 		return nil, err
 	}
 	if err := b.findEndpoint(bs.relay.o.MaxMessage); err != nil {
+		b.reading.Release()
 		b.resp.Body.Close()
 		b.cancel(err)
 		return nil, err
@@ -117,6 +121,8 @@ func (b *bridge) findEndpoint(maxEvent int) error {
 		return noEvents(b.resp.Status)
 	}
 	b.events = wire.NewEventReader(b.resp.Body, maxEvent)
+	b.reading = b.of.relay.o.Memory.Share()
+	b.events.Hold = b.reading.Set
 	for {
 		ev, err := b.events.Next()
 		if err != nil {
@@ -143,6 +149,7 @@ func (b *bridge) findEndpoint(maxEvent int) error {
 // read gives out what the backend sends, until its stream ends.
 func (b *bridge) read() {
 	defer b.resp.Body.Close()
+	defer b.reading.Release()
 	for {
 		ev, err := b.events.Next()
 		if err != nil {
@@ -167,15 +174,37 @@ func (b *bridge) read() {
 func (b *bridge) arrived(ev wire.Event) {
 	data := wire.WithoutMark(ev.Data)
 	if len(data) > 0 && (ev.Name == nil || string(ev.Name) == "message") && wire.Valid(data) {
-		b.give(append([]byte(nil), data...))
+		b.take(data)
 	}
 }
+
+// take makes a message of data, which is the reader's. A large one for which there is no memory is dropped; who waits for it
+// is told.
+func (b *bridge) take(data []byte) {
+	held := int64(0)
+	if len(data) > budget.Free {
+		held = 3 * int64(len(data)) // what the client gets is made of it
+	}
+	if b.memory().Take(held) {
+		b.give(append([]byte(nil), data...), held)
+		return
+	}
+	fields := gjson.GetManyBytes(data, "id", "method")
+	if id := fields[0].Raw; !fields[1].Exists() && id != "" && len(id) < 1<<10 {
+		b.give(wire.Overloaded.Error(false, "").Append(nil, []byte(id)), 0)
+	}
+}
+
+func (b *bridge) memory() *budget.Memory { return b.of.relay.o.Memory }
+
+// drop lets go of a message.
+func (b *bridge) drop(m message) { b.memory().Release(m.held) }
 
 // give hands a message to whom it is for: an answer to the call that waits for it, progress to the call it is of, other
 // messages to the newest stream, else to the newest call, else to the queue. Where no call has exactly that id, or token,
 // the only one that has it but for its type does; the client gets its own bytes.
-func (b *bridge) give(data []byte) {
-	m := message{data: data}
+func (b *bridge) give(data []byte, held int64) {
+	m := message{data: data, held: held}
 	fields := gjson.GetManyBytes(data, "id", "method", "params.progressToken")
 	id, method, token := fields[0].Raw, fields[1].Str, fields[2].Raw
 	b.mu.Lock()
@@ -189,6 +218,7 @@ func (b *bridge) give(data []byte) {
 		}
 		if to == nil || m.data == nil {
 			b.mu.Unlock()
+			b.drop(m)
 			return // nobody waits for it any more
 		}
 		m.final = true
@@ -212,7 +242,7 @@ func (b *bridge) give(data []byte) {
 		}
 	}
 	if to == nil {
-		b.enqueue(data)
+		b.enqueue(m)
 	}
 	b.mu.Unlock()
 	if to == nil {
@@ -220,11 +250,19 @@ func (b *bridge) give(data []byte) {
 	}
 	select {
 	case to.messages <- m:
+		select {
+		case <-to.gone: // in this moment, and perhaps before the message was there
+			b.recover(to)
+		default:
+		}
 	case <-to.gone:
 		if to.id == "" { // a stream that left in this moment
-			b.give(data)
+			b.give(data, held)
+			return
 		}
+		b.drop(m)
 	case <-b.ctx.Done():
+		b.drop(m)
 	}
 }
 
@@ -247,19 +285,55 @@ func (b *bridge) leaveStream(c *waiting) {
 	b.streams = slices.DeleteFunc(b.streams, func(other *waiting) bool { return other == c })
 	b.mu.Unlock()
 	close(c.gone)
-	for len(c.messages) > 0 {
-		b.give((<-c.messages).data)
+	b.recover(c)
+}
+
+// recover takes what an exchange that is gone did not take: for another stream, if it was one, else to be dropped.
+func (b *bridge) recover(c *waiting) {
+	for {
+		select {
+		case m := <-c.messages:
+			if c.id == "" {
+				b.give(m.data, m.held)
+			} else {
+				b.drop(m)
+			}
+		default:
+			return
+		}
 	}
 }
 
 // enqueue keeps a message for the next stream; the oldest go where they are too many. The lock is held.
-func (b *bridge) enqueue(data []byte) {
-	b.queue = append(b.queue, data)
-	b.queued += len(data)
-	for len(b.queue) > maxQueued || b.queued > maxQueuedBytes && len(b.queue) > 1 {
-		b.queued -= len(b.queue[0])
+func (b *bridge) enqueue(m message) {
+	if b.ctx.Err() != nil || len(m.data) > maxQueuedBytes {
+		b.drop(m)
+		return
+	}
+	if m.held == 0 { // small ones, too: sessions are many, and their queues last
+		m.held = int64(len(m.data)) + queuedCost
+		if !b.memory().Take(m.held) {
+			return
+		}
+	}
+	b.queue = append(b.queue, m)
+	b.queued += len(m.data)
+	for len(b.queue) > maxQueued || b.queued > maxQueuedBytes {
+		b.drop(b.queue[0])
+		b.queued -= len(b.queue[0].data)
+		b.queue[0] = message{}
 		b.queue = b.queue[1:]
 	}
+}
+
+// queuedCost is what a message in a queue takes besides its bytes.
+const queuedCost = 64
+
+// emptied returns the queue, which is then empty. The lock is held.
+func (b *bridge) emptied() []message {
+	queue := b.queue
+	b.queue, b.queued = nil, 0
+	return queue
 }
 
 // wait registers a call; false if its id is taken or too many wait.
@@ -323,6 +397,12 @@ func (b *bridge) end(why error) {
 		b.timer.Stop()
 	}
 	b.cancel(why)
+	b.mu.Lock()
+	queue := b.emptied()
+	b.mu.Unlock()
+	for _, m := range queue {
+		b.drop(m)
+	}
 	if why == errEnded || why == wire.ErrCutEvent || why == errClosed {
 		go b.of.remove(b)
 	}

@@ -74,6 +74,7 @@ func (b *bridge) call(w http.ResponseWriter, req *http.Request, x *Exchange) Out
 	defer func() {
 		cancel(nil)
 		close(c.gone)
+		b.recover(c)
 		b.mu.Lock()
 		waited := b.forget(c)
 		b.mu.Unlock()
@@ -94,7 +95,8 @@ func (b *bridge) call(w http.ResponseWriter, req *http.Request, x *Exchange) Out
 		select {
 		case m := <-c.messages:
 			limit.Reset(b.of.relay.o.StreamIdle)
-			if o, done := a.take(m); done {
+			o, done := a.take(m)
+			if b.drop(m); done {
 				return o
 			}
 		case p := <-posted:
@@ -115,7 +117,8 @@ func (b *bridge) call(w http.ResponseWriter, req *http.Request, x *Exchange) Out
 		case <-b.ctx.Done():
 			select { // the answer may have come just before the end
 			case m := <-c.messages:
-				if o, done := a.take(m); done {
+				o, done := a.take(m)
+				if b.drop(m); done {
 					return o
 				}
 			default:
@@ -142,21 +145,22 @@ func (b *bridge) listen(w http.ResponseWriter, req *http.Request, x *Exchange) O
 	c := &waiting{events: true, messages: make(chan message, 16), gone: make(chan struct{})}
 	b.mu.Lock()
 	b.streams = append(b.streams, c)
-	queue := b.queue
-	b.queue, b.queued = nil, 0
+	queue := b.emptied()
 	b.mu.Unlock()
 	defer b.leaveStream(c)
 	ctx, cancel := context.WithCancelCause(req.Context())
 	a := answer{relay: b.of.relay, w: w, req: req, x: x, rw: x.rewriter(req), ctx: ctx, cancel: cancel}
 	a.begin()
 	defer a.close()
-	for _, data := range queue {
-		a.event(data)
+	for _, m := range queue {
+		a.event(m.data)
+		b.drop(m)
 	}
 	for {
 		select {
 		case m := <-c.messages:
 			a.event(m.data)
+			b.drop(m)
 		case <-b.ctx.Done():
 			return a.outcome(context.Cause(b.ctx))
 		case <-ctx.Done():

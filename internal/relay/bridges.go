@@ -148,6 +148,7 @@ func (bs *bridges) initialize(w http.ResponseWriter, req *http.Request, x *Excha
 	}
 	if !bs.add(b) {
 		b.resp.Body.Close()
+		b.reading.Release()
 		b.end(errClosed)
 		return refuse(w, req, x, wire.BackendUnavailable, "")
 	}

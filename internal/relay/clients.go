@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/budget"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
 )
 
@@ -134,7 +135,11 @@ func (r *Relay) PostSSE(w http.ResponseWriter, req *http.Request, session, servi
 	if c == nil || c.Service != service || c.Version != version || c.Consumer != consumer {
 		return lost(w, req, x)
 	}
-	m := &posted{client: c, req: c.inner(http.MethodPost, req.Header), body: append([]byte(nil), body...), method: env.Method}
+	held := r.o.Memory.Share()
+	if !held.Grow(2 * int64(len(body))) { // Handle reads it into a copy
+		return refuse(w, req, x, wire.Overloaded, "")
+	}
+	m := &posted{client: c, held: held, req: c.inner(http.MethodPost, req.Header), body: append([]byte(nil), body...), method: env.Method}
 	if id := x.id(); id != nil {
 		m.id = string(id)
 	}
@@ -142,6 +147,7 @@ func (r *Relay) PostSSE(w http.ResponseWriter, req *http.Request, session, servi
 		m.cancels = string(env.CancelID)
 	}
 	if !c.begin(m) {
+		m.held.Release()
 		return refuse(w, req, x, wire.TooManyRequests, "")
 	}
 	if m.id != "" {
@@ -185,6 +191,7 @@ type posted struct {
 	body    []byte
 	method  string
 	id      string // raw; empty if it is no call
+	held    budget.Share
 	cancel  context.CancelFunc
 	cancels string // raw id of the call that it cancels
 }
@@ -209,6 +216,7 @@ func (c *sseClient) begin(m *posted) bool {
 func (m *posted) run() {
 	c := m.client
 	defer c.wg.Done()
+	defer m.held.Release()
 	defer m.cancel()
 	s := newSink(c, m.id)
 	c.Handle(s, m.req, m.body)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/budget"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/session"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
@@ -277,13 +278,19 @@ func brokenAnswer(w http.ResponseWriter, x *Exchange, err error) Outcome {
 	return Outcome{Status: e.Status, Bytes: int64(n), Err: err, Reason: reasonBackend}
 }
 
+var errNoMemory = &upstream.Error{Kind: upstream.Busy, Sent: true}
+
 var errUnreadable = errors.New("answer to a client that may see only part of the service cannot be read")
 
 // filterAnswer hands on an answer that had to be read whole.
 func filterAnswer(w http.ResponseWriter, req *http.Request, x *Exchange, resp *upstream.Response, rw wire.Rewriter) Outcome {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
+	resp.Hold = x.Share
 	body, err := resp.AppendBody((*buf)[:0])
+	if err == nil && x.Share != nil && len(body) > budget.Free && !x.Share.Grow(2*int64(len(body))) { // for what is made of it
+		err = errNoMemory
+	}
 	if err != nil {
 		w.Header().Del(wire.HeaderSession)
 		return refuseError(w, req, x, err)

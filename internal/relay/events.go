@@ -123,6 +123,9 @@ func passEvents(s *stream, resp *upstream.Response, f *framing) error {
 // filterEvents copies the stream event by event. What cannot be read is left out.
 func (r *Relay) filterEvents(s *stream, resp *upstream.Response, rw wire.Rewriter, f *framing) error {
 	reader := wire.NewEventReader(resp.Body, r.o.MaxMessage)
+	held := r.o.Memory.Share()
+	defer held.Release()
+	reader.Hold = func(n int64) bool { return held.Set(2 * n) } // what goes to the client is made of it
 	var out, room []byte
 	var end error
 	for ended := false; !ended; {

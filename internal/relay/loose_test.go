@@ -98,7 +98,7 @@ func TestIDsThatAreNotTheOnlyOnes(t *testing.T) {
 		{"progress of either", []string{"1", `"1"`}, `{"method":"notifications/progress","params":{"progressToken":1.0,"progress":1}}`, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := &bridge{calls: map[string]*waiting{}}
+			b := &bridge{of: &bridges{relay: &Relay{}}, calls: map[string]*waiting{}}
 			for _, id := range c.waiting {
 				b.wait(&waiting{id: id, token: id, events: true, messages: make(chan message, 1), gone: make(chan struct{})})
 			}
@@ -108,7 +108,7 @@ func TestIDsThatAreNotTheOnlyOnes(t *testing.T) {
 			}
 			b.newest = nil // what is for none of them is kept
 			b.ctx = t.Context()
-			b.give([]byte(c.message))
+			b.give([]byte(c.message), 0)
 			for id, w := range all {
 				if got := len(w.messages) > 0; got != (id == c.want) {
 					t.Errorf("the call %s got it: %v", id, got)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/budget"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/session"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/upstream"
@@ -25,6 +26,8 @@ type Options struct {
 	// Sessions is how many client sessions are bridged to HTTP+SSE backends, and how many HTTP+SSE clients are connected, each
 	// in fair shares of the consumers that hold any; 4096.
 	Sessions int
+	// Memory is what messages above budget.Free are held by; nil: no bound.
+	Memory *budget.Memory
 }
 
 func (o *Options) defaults() {
@@ -103,6 +106,10 @@ type Exchange struct {
 	Key  [32]byte
 	View any
 	Look func() any
+
+	// Share is what the exchange's messages are held by, for as long as Serve takes; nil: nothing bounds them. Its owner
+	// releases it.
+	Share *budget.Share
 
 	client bool // it is an HTTP+SSE client's one stream
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/budget"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/wire"
 )
 
@@ -23,9 +24,12 @@ type sink struct {
 	pipe     *io.PipeWriter // to the reader of an event stream
 	done     chan struct{}  // closed when that reader ended
 	answered bool
+	held     budget.Share
 }
 
-func newSink(c *sseClient, id string) *sink { return &sink{client: c, id: id, header: http.Header{}} }
+func newSink(c *sseClient, id string) *sink {
+	return &sink{client: c, id: id, header: http.Header{}, held: c.stream.relay.o.Memory.Share()}
+}
 
 func (s *sink) Header() http.Header { return s.header }
 
@@ -62,6 +66,9 @@ func (s *sink) Write(p []byte) (int, error) {
 	if s.body.Len()+len(p) > s.client.stream.relay.o.MaxMessage {
 		return 0, errTooLarge
 	}
+	if !s.held.Set(4 * int64(s.body.Len()+len(p))) { // it grows by doubling, and an event is made of it
+		return 0, budget.ErrFull
+	}
 	return s.body.Write(p)
 }
 
@@ -69,6 +76,9 @@ func (s *sink) Write(p []byte) (int, error) {
 func (s *sink) read(r *io.PipeReader) {
 	defer close(s.done)
 	events := wire.NewEventReader(r, s.client.stream.relay.o.MaxMessage)
+	held := s.client.stream.relay.o.Memory.Share()
+	defer held.Release()
+	events.Hold = func(n int64) bool { return held.Set(2 * n) }
 	for {
 		ev, err := events.Next()
 		if err == nil && len(ev.Data) > 0 {
@@ -110,6 +120,7 @@ func (s *sink) answer(message []byte) ([]byte, bool) {
 
 // finish ends the answer and tells its status, and whether the call was answered.
 func (s *sink) finish() (status int, answered bool) {
+	defer s.held.Release()
 	body := wire.WithoutMark(s.body.Bytes())
 	switch {
 	case s.events:

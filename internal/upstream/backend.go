@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/budget"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 )
 
@@ -97,7 +98,10 @@ type Response struct {
 	ContentLength int64       // -1 where unknown or decoded
 	Body          io.ReadCloser
 	Instance      string // the address that answered, for naming backends
-	clock         *clock
+	// Hold, where the caller sets it, is what AppendBody has to hold the body by; the bytes stay in it. Nil: no bound but that
+	// on its size.
+	Hold  *budget.Share
+	clock *clock
 }
 
 // exchange is what one call needs, in one piece.

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/text/encoding/htmlindex"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/budget"
 )
 
 // response wraps an answer's body in the limits.
@@ -219,15 +221,19 @@ func newDeflate(r io.Reader) (io.Reader, error) {
 	return flate.NewReader(br), nil
 }
 
-// AppendBody reads all of the body behind dst and closes it. The size is bounded by the limits of Upstreams.
+// AppendBody reads all of the body behind dst and closes it. The size is bounded by the limits of Upstreams, and by Hold: an
+// error of kind Busy says that it refused.
 func (r *Response) AppendBody(dst []byte) ([]byte, error) {
 	defer r.Body.Close()
-	if n := r.ContentLength; n > 0 && n < 1<<20 && int64(cap(dst)-len(dst)) <= n {
+	if n := r.ContentLength; n > 0 && n < budget.Free && int64(cap(dst)-len(dst)) <= n {
 		dst = append(make([]byte, 0, len(dst)+int(n)+1), dst...)
 	}
 	for {
 		if len(dst) == cap(dst) {
-			dst = append(dst, 0)[:len(dst)]
+			var ok bool
+			if dst, ok = r.room(dst); !ok {
+				return dst, &Error{Kind: Busy, Sent: true, err: budget.ErrFull}
+			}
 		}
 		n, err := r.Body.Read(dst[len(dst):cap(dst)])
 		dst = dst[:len(dst)+n]
@@ -238,4 +244,23 @@ func (r *Response) AppendBody(dst []byte) ([]byte, error) {
 			return dst, err
 		}
 	}
+}
+
+// room makes dst larger, by as much as has come: what a backend announces and does not send is not held.
+func (r *Response) room(dst []byte) ([]byte, bool) {
+	have := cap(dst)
+	if have < budget.Free {
+		return append(dst, 0)[:len(dst)], true
+	}
+	n := 2 * have
+	if have >= 1<<20 {
+		n = have + have/4
+	}
+	if whole := r.ContentLength + 1; whole > int64(have) && whole < int64(n) {
+		n = int(whole)
+	}
+	if r.Hold != nil && !r.Hold.Grow(int64(n-have)) {
+		return dst, false
+	}
+	return append(make([]byte, 0, n), dst...), true
 }

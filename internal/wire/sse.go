@@ -10,6 +10,9 @@ import (
 // ErrEventTooLarge says that an event did not end within the reader's limit. The stream cannot be read further.
 var ErrEventTooLarge = errors.New("read event: larger than the limit")
 
+// ErrNoRoom says that Hold refused the memory for an event. The stream cannot be read further.
+var ErrNoRoom = errors.New("read event: no memory for it")
+
 // Event is one block of an event stream, up to and with the empty line that ends it. Its slices are valid until the next
 // call of Next.
 type Event struct {
@@ -31,6 +34,10 @@ const (
 // CR; a byte order mark may begin the stream; a block that the stream's end cuts off is dropped. Memory is bounded by the
 // largest allowed event. It is not for concurrent use.
 type EventReader struct {
+	// Hold, if not nil, is asked before the reader holds more than 64 KiB, and told when it holds less again: with all the
+	// bytes that it then holds at most. It reports whether they may be held. It is to be set before the first Next.
+	Hold func(bytes int64) bool
+
 	r     io.Reader
 	max   int
 	buf   []byte
@@ -114,6 +121,9 @@ func (e *EventReader) begin() {
 		e.start, e.line, e.scan, e.end = 0, 0, 0, 0
 		if len(e.buf) > eventRoomMax {
 			e.buf = nil
+			if e.Hold != nil {
+				e.Hold(0)
+			}
 		}
 	}
 	e.text = e.start
@@ -271,8 +281,9 @@ func (e *EventReader) fill() error {
 		e.err = ErrEventTooLarge
 		return e.err
 	}
-	if e.end == len(e.buf) {
-		e.room()
+	if e.end == len(e.buf) && !e.room() {
+		e.err = ErrNoRoom
+		return e.err
 	}
 	for range 100 { // as bufio does with readers that give nothing and no error
 		n, err := e.r.Read(e.buf[e.end:])
@@ -289,13 +300,19 @@ func (e *EventReader) fill() error {
 	return e.err
 }
 
-// room moves the current block to the front, or doubles the buffer if that gains too little.
-func (e *EventReader) room() {
+// room moves the current block to the front, or doubles the buffer if that gains too little. It reports false where Hold
+// refuses.
+func (e *EventReader) room() bool {
 	held := e.buf[e.start:e.end]
 	if len(held) > len(e.buf)/2 || len(e.buf) == 0 {
-		e.buf = make([]byte, min(max(eventRoom, 2*len(e.buf)), e.max+eventRoom))
+		n := min(max(eventRoom, 2*len(e.buf)), e.max+eventRoom)
+		if n > eventRoomMax && e.Hold != nil && !e.Hold(2*int64(n)) { // twice: data of several lines is joined
+			return false
+		}
+		e.buf = make([]byte, n)
 	}
 	copy(e.buf, held)
 	e.text, e.line, e.scan, e.end = e.text-e.start, e.line-e.start, e.scan-e.start, e.end-e.start
 	e.start = 0
+	return true
 }
