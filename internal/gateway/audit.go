@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -10,8 +9,9 @@ import (
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/jsontext"
 )
 
-// Record is what the audit log says of one decision. Strings come from clients: they are escaped, so that CR and LF
-// begin no line of their own, cut to a length, and what looks like a key of ours is left out of them.
+// Record is what the audit log says of one decision. Strings come from clients: they are escaped, so that none begins a line of
+// its own or hides or turns around what a person or a terminal is shown, cut to a length, and what looks like a key of ours, in
+// whatever encoding, is left out of them.
 type Record struct {
 	Time      time.Time
 	Consumer  string
@@ -39,21 +39,16 @@ const (
 	maxAuditArguments = 64 << 10
 )
 
-// ourKey finds keys that we made wherever somebody has put one: in a path, as a tool's name, among the arguments.
-var ourKey = regexp.MustCompile(keyPrefix + `[A-Za-z0-9_.~%-]*`)
-
-// printable makes a client's text fit for a line.
+// printable makes a client's text fit for a line. It is cut first, so that looking for keys takes bounded time; of a key that is
+// cut in two, what is left is found.
 func printable(s string, limit int) string {
-	if strings.Contains(s, keyPrefix) {
-		s = ourKey.ReplaceAllLiteralString(s, keyPrefix+"…")
-	}
 	if len(s) <= limit {
-		return s
+		return withoutKeys(s)
 	}
 	for limit > 0 && !utf8.RuneStart(s[limit]) {
 		limit--
 	}
-	return s[:limit] + "…"
+	return withoutKeys(s[:limit]) + "…"
 }
 
 // appendJSON adds the line's object, with its fields always in the same order.
@@ -64,7 +59,8 @@ func (r *Record) appendJSON(b []byte) []byte {
 	text := func(name, value string, limit int) {
 		if value != "" {
 			b = append(append(append(b, `,"`...), name...), `":`...)
-			b = jsontext.AppendString(b, printable(value, limit))
+			from := len(b)
+			b = visible(jsontext.AppendString(b, printable(value, limit)), from)
 		}
 	}
 	decision := "deny"
@@ -90,17 +86,18 @@ func (r *Record) appendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-// appendRequestID adds the id as it came, a number or a string that the scanner has read; as text where it is too long
-// or holds a key.
+// appendRequestID adds the id as it came, a number or a string that the scanner has read, but for what would be invisible in it;
+// as text where it is too long or holds a key.
 func (r *Record) appendRequestID(b []byte) []byte {
 	if len(r.RequestID) == 0 {
 		return b
 	}
 	b = append(b, `,"requestId":`...)
 	if id := string(r.RequestID); printable(id, maxAuditText) != id {
-		return jsontext.AppendString(b, printable(id, maxAuditText))
+		from := len(b)
+		return visible(jsontext.AppendString(b, printable(id, maxAuditText)), from)
 	}
-	return append(b, r.RequestID...)
+	return visible(append(b, r.RequestID...), len(b))
 }
 
 // traceID is the second field of a traceparent (W3C Trace Context, section 3.2.2.3), empty where it is none.
