@@ -3,6 +3,7 @@ package convert
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert/template"
@@ -29,6 +30,26 @@ func (c *toolCompiler) request() {
 	for i := range c.tool.args {
 		c.tool.inQuery = c.tool.inQuery || c.tool.args[i].pos == toQuery
 	}
+	c.checkSent()
+}
+
+// checkSent warns of a tool that is there to send something, and sends none of what it asks its callers for.
+func (c *toolCompiler) checkSent() {
+	t, q := c.tool, &c.def.Request
+	switch t.method {
+	case http.MethodPost, http.MethodPut, http.MethodPatch:
+	default:
+		return
+	}
+	reads := func(template string) bool {
+		return strings.Contains(template, "{{") && strings.Contains(template, "args")
+	}
+	if c.rejected || len(t.args) == 0 || reads(q.URL) || reads(q.Body) ||
+		slices.ContainsFunc(t.args, func(a arg) bool { return a.pos != nowhere }) ||
+		slices.ContainsFunc(q.Headers, func(h registry.KeyValue) bool { return reads(h.Value) }) {
+		return
+	}
+	c.warn("requestTemplate", 0, "%s sends none of the tool's arguments: give them a position, or set argsToJsonBody, argsToFormBody or argsToUrlParam", t.method)
 }
 
 func (c *toolCompiler) method() {
