@@ -111,8 +111,8 @@ func TestWhatLeavesNoChoiceIsAConstant(t *testing.T) {
 	}
 }
 
-// asked lists the properties of a tool's input schema.
-func asked(t *testing.T, tool *convert.Tool) []string {
+// inputSchema returns the schema that a tool shows its callers.
+func inputSchema(t *testing.T, tool *convert.Tool) *node {
 	t.Helper()
 	var entry struct {
 		InputSchema json.RawMessage `json:"inputSchema"`
@@ -124,5 +124,11 @@ func asked(t *testing.T, tool *convert.Tool) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return schema.get("properties").keys
+	return schema
+}
+
+// asked lists the properties of a tool's input schema.
+func asked(t *testing.T, tool *convert.Tool) []string {
+	t.Helper()
+	return inputSchema(t, tool).get("properties").keys
 }

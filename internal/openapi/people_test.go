@@ -1,7 +1,6 @@
 package openapi
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"os"
@@ -107,17 +106,7 @@ func added(t *testing.T, given *node, request *convert.Request) (names []string)
 // minimal makes the smallest arguments that the tool's schema takes.
 func minimal(t *testing.T, tool *convert.Tool) *node {
 	t.Helper()
-	var entry struct {
-		InputSchema json.RawMessage `json:"inputSchema"`
-	}
-	if err := json.Unmarshal(tool.Entry, &entry); err != nil {
-		t.Fatal(err)
-	}
-	schema, err := parseJSON(entry.InputSchema)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return least(schema)
+	return least(inputSchema(t, tool))
 }
 
 func least(schema *node) *node {

@@ -1,7 +1,6 @@
 package openapi
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -72,17 +71,7 @@ func TestSamplesAnswerCalls(t *testing.T) {
 
 func call(t *testing.T, tool *convert.Tool, base string) {
 	t.Helper()
-	var entry struct {
-		InputSchema json.RawMessage `json:"inputSchema"`
-	}
-	if err := json.Unmarshal(tool.Entry, &entry); err != nil {
-		t.Fatal(err)
-	}
-	schema, err := parseJSON(entry.InputSchema)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request, result, err := tool.Request(convert.Call{Arguments: example(schema).appendJSON(nil), Header: http.Header{}})
+	request, result, err := tool.Request(convert.Call{Arguments: example(inputSchema(t, tool)).appendJSON(nil), Header: http.Header{}})
 	if err != nil || request == nil {
 		t.Fatalf("%s: no request: %v %s", tool.Name, err, result)
 	}
