@@ -43,6 +43,9 @@ type conn struct {
 	taken   time.Time     // the write deadline in force; zero: none, or a handler's own
 	handed  bool          // it is net/http's
 	begun   time.Time     // by when the first request's head must be there; zero after it
+	later   bool          // a request has been served
+	posted  bool          // and was a POST: line ends may follow
+	skipped int           // of these, since that request
 	header  http.Header   // of requests
 	sent    http.Header   // of answers
 	date    date
@@ -100,6 +103,7 @@ func (c *conn) serve() {
 		}
 		c.begun = time.Time{}
 		c.r += n
+		c.later, c.posted, c.skipped = true, h.method == http.MethodPost, 0
 		at = c.visit(&h)
 		c.s.handler.ServeHTTP(&at.answer, at.request)
 		at.caller.finish()
@@ -116,7 +120,8 @@ func (c *conn) serve() {
 // await waits for a request's head. partial: there will be none.
 func (c *conn) await(h *head) (n int, v verdict) {
 	for {
-		if c.w > c.r {
+		c.skipLineEnds()
+		if c.w > c.r && c.enough() {
 			if !c.active() {
 				return 0, partial
 			}
@@ -130,8 +135,27 @@ func (c *conn) await(h *head) (n int, v verdict) {
 		}
 		c.limit()
 		if err := c.fill(); err != nil {
+			if err == io.EOF && c.w > c.r && c.enough() {
+				return 0, other // net/http tells the client that half a head is none
+			}
 			return 0, partial
 		}
+	}
+}
+
+// enough reports whether what has come is taken for the begin of a request. Behind another one net/http waits for four bytes,
+// and closes without a word where there are fewer.
+func (c *conn) enough() bool { return !c.later || c.skipped+c.w-c.r >= 4 }
+
+// skipLineEnds passes over what old clients send behind the body of a POST (RFC 9112, section 2.2): CR and LF, four at most,
+// as net/http does.
+func (c *conn) skipLineEnds() {
+	for ; c.posted && c.skipped < 4 && c.r < c.w; c.skipped++ {
+		if b := c.in[c.r]; b != '\r' && b != '\n' {
+			c.posted = false
+			return
+		}
+		c.r++
 	}
 }
 
