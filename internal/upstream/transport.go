@@ -68,12 +68,18 @@ func (t standard) roundTrip(k *exchange, m *message) (*answer, error) {
 		resp.Body.Close()
 		return nil, errSwitched
 	}
+	if resp.StatusCode < 100 {
+		resp.Body.Close()
+		return nil, errStatus
+	}
 	return k.answered(resp), nil
 }
 
-var errNoPlace = errors.New("no descriptor is left for a connection to a backend")
-
-var errSwitched = errors.New("backend switched protocols without being asked to")
+var (
+	errNoPlace  = errors.New("no descriptor is left for a connection to a backend")
+	errSwitched = errors.New("backend switched protocols without being asked to")
+	errStatus   = errors.New("backend answered with a status below 100")
+)
 
 // answered notes what net/http has read.
 func (k *exchange) answered(r *http.Response) *answer {

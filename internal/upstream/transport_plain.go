@@ -276,6 +276,8 @@ func (p *plain) answer(k *exchange, c *plainConn, m *message, broken bool) (*ans
 			return fail(err)
 		case r.StatusCode == http.StatusSwitchingProtocols:
 			return fail(errSwitched)
+		case r.StatusCode < 100:
+			return fail(errStatus)
 		case r.StatusCode >= 200:
 			b.r, b.keep = r.Body, !r.Close && !broken
 			return p.begin(c, b, k.answered(r), r.Body == http.NoBody), nil

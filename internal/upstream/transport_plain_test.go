@@ -99,6 +99,7 @@ func TestAnswersAndTheirConnections(t *testing.T) {
 		{name: "unknown coding", answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: odd\r\n\r\nok", kind: Protocol},
 		{name: "bad chunk", answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nok\r\n0\r\n\r\n", kind: Protocol},
 		{name: "switch of protocols", answer: "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", kind: Protocol},
+		{name: "status below 100", answer: "HTTP/1.1 099 Low\r\n\r\n" + ok2, kind: Protocol},
 		{name: "no HTTP", answer: "SSH-2.0-OpenSSH\r\n\r\n", kind: Protocol},
 		{name: "endless informational answers", answer: strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", 10_000) + ok2, kind: Protocol},
 	} {
