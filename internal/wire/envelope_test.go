@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -8,6 +9,8 @@ import (
 	"unicode"
 
 	"github.com/google/go-cmp/cmp"
+	segment "github.com/segmentio/encoding/json"
+	"github.com/tidwall/gjson"
 )
 
 // tricks are the ways around authorization of assertion 19, and near misses. what is the expected end: "" for accepted.
@@ -190,8 +193,8 @@ func TestScanReadsAllFields(t *testing.T) {
 	}
 }
 
-// FuzzScan looks for a message that Scan lets through and another parser reads differently, or that Scan and the
-// reference do not agree to accept. Seen to fail with each of: variants allowed, duplicates allowed, no check of UTF-8,
+// FuzzScan looks for a message that Scan lets through and another parser reads differently (encoding/json, gjson, Segment's, and
+// what lowers names), or that Scan and the reference do not agree to accept. Seen to fail with each of: variants allowed, duplicates allowed, no check of UTF-8,
 // escapes in names not decoded, lone surrogates allowed.
 func FuzzScan(f *testing.F) {
 	for _, c := range tricks {
@@ -254,8 +257,56 @@ func agree(t *testing.T, body []byte) {
 	if l.Method != e.Method || name != string(e.Name) || string(l.ID) != string(e.ID) {
 		t.Fatalf("Scan read %q %q %q, a lenient backend %q %q %q: %q", e.Method, e.Name, e.ID, l.Method, name, l.ID, body)
 	}
+	inPassing(t, body, &e)
 	if lower := lowered(root); lower["method"] != e.Method {
 		t.Fatalf("Scan read %q, a backend that lowers names %q: %q", e.Method, lower["method"], body)
+	}
+}
+
+// inPassing holds what Scan read against two parsers of a kind that backends and gateways use as well: gjson, which takes the
+// first of two members and checks little, and Segment's, which is another implementation of encoding/json's rules. What a call
+// is granted by must be what each of them would run.
+func inPassing(t *testing.T, body []byte, e *Envelope) {
+	t.Helper()
+	member := ""
+	switch e.Method {
+	case MethodToolsCall, MethodPromptsGet:
+		member = "name"
+	case MethodResourcesRead, MethodResourcesSubscribe, MethodResourcesUnsubscribe:
+		member = "uri"
+	}
+	g := gjson.ParseBytes(body)
+	if got := g.Get("method").String(); got != e.Method {
+		t.Fatalf("Scan read method %q, gjson %q: %q", e.Method, got, body)
+	}
+	if got := g.Get("id").Raw; got != string(e.ID) {
+		t.Fatalf("Scan read id %q, gjson %q: %q", e.ID, got, body)
+	}
+	if member != "" {
+		if got := g.Get("params." + member).String(); got != string(e.Name) {
+			t.Fatalf("Scan read name %q, gjson %q: %q", e.Name, got, body)
+		}
+	}
+	var env struct {
+		ID     segment.RawMessage            `json:"id"`
+		Method string                        `json:"method"`
+		Params map[string]segment.RawMessage `json:"params"`
+	}
+	if rest, err := segment.Parse(body, &env, segment.DontMatchCaseInsensitiveStructFields); err != nil || len(bytes.TrimSpace(rest)) > 0 {
+		if e.Params != nil && e.Params[0] != '{' {
+			return // such a backend runs nothing
+		}
+		t.Fatalf("Scan accepts what Segment's parser does not: %v, rest %q: %q", err, rest, body)
+	}
+	if env.Method != e.Method || string(env.ID) != string(e.ID) {
+		t.Fatalf("Scan read %q %q, Segment's parser %q %q: %q", e.Method, e.ID, env.Method, env.ID, body)
+	}
+	if member == "" || env.Params[member] == nil {
+		return
+	}
+	var name string
+	if err := segment.Unmarshal(env.Params[member], &name); err != nil || name != string(e.Name) {
+		t.Fatalf("Scan read name %q, Segment's parser %q, %v: %q", e.Name, name, err, body)
 	}
 }
 
