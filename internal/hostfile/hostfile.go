@@ -23,27 +23,31 @@ var (
 	ErrTooLarge   = fmt.Errorf("is larger than %d bytes", MaxSize)
 )
 
-// Read returns the content of the file at path, which may lie anywhere.
+// Read returns the content of the file at path, which may lie anywhere. It waits for a file system for 2 s at most.
 func Read(path string) ([]byte, error) {
-	return read(func(flags int) (*os.File, error) { return os.OpenFile(path, flags, 0) },
-		func() (fs.FileInfo, error) { return os.Stat(path) })
+	return aside(path, func() ([]byte, error) {
+		return read(func(flags int) (*os.File, error) { return os.OpenFile(path, flags, 0) },
+			func() (fs.FileInfo, error) { return os.Stat(path) })
+	})
 }
 
 // ReadIn returns the content of the file with this name below dir: a relative name, or an absolute one that begins with
 // dir. Symbolic links are followed as long as they stay within dir, which those of Kubernetes secrets do. The directory
-// is opened anew each time, so that it may be replaced.
+// is opened anew each time, so that it may be replaced. It waits for a file system for 2 s at most.
 func ReadIn(dir, name string) ([]byte, error) {
 	name, ok := Within(dir, name)
 	if !ok {
 		return nil, ErrOutside
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	return read(func(flags int) (*os.File, error) { return root.OpenFile(name, flags, 0) },
-		func() (fs.FileInfo, error) { return root.Stat(name) })
+	return aside(dir+"\x00"+name, func() ([]byte, error) {
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			return nil, err
+		}
+		defer root.Close()
+		return read(func(flags int) (*os.File, error) { return root.OpenFile(name, flags, 0) },
+			func() (fs.FileInfo, error) { return root.Stat(name) })
+	})
 }
 
 // Within returns name relative to dir, and reports whether it spells something below dir. It does not look at files.
@@ -90,12 +94,14 @@ func read(open func(flags int) (*os.File, error), stat func() (fs.FileInfo, erro
 	return content, nil
 }
 
-// NoDir reports whether dir cannot be opened as a directory.
+// NoDir reports whether dir cannot be opened as a directory, or not in 2 s.
 func NoDir(dir string) bool {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return true
-	}
-	root.Close()
-	return false
+	_, err := aside("dir\x00"+dir, func() ([]byte, error) {
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			return nil, err
+		}
+		return nil, root.Close()
+	})
+	return err != nil
 }
