@@ -178,10 +178,12 @@ func (a *App) listen() error {
 	return nil
 }
 
-// Bounds of one client's connection over HTTP/2.
+// Bounds of one client's connection; the last two over HTTP/2.
 const (
-	maxStreams       = 100       // requests at once
-	connectionWindow = 256 << 10 // bytes of their bodies that nobody has read
+	clientHead       = 64 << 10        // bytes of a request's head
+	clientIdle       = 2 * time.Minute // between requests
+	maxStreams       = 100             // requests at once
+	connectionWindow = 256 << 10       // bytes of their bodies that nobody has read
 )
 
 const (
@@ -245,7 +247,7 @@ func (a *App) newServer(h http.Handler) *http.Server {
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: a.config.Limits.HeaderTime, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: h, ReadHeaderTimeout: a.config.Limits.HeaderTime, IdleTimeout: clientIdle, MaxHeaderBytes: clientHead,
 		HTTP2:     &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: connectionWindow, WriteByteTimeout: a.config.Limits.WriteTime},
 		Protocols: protocols, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
