@@ -93,6 +93,7 @@ type Client struct {
 
 	lastContact atomic.Pointer[time.Time] // nil: none yet
 	generation  generation
+	tls         *tlsFiles // nil: without TLS
 	closing     sync.WaitGroup
 }
 
@@ -132,7 +133,7 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	if (cfg.AccessKey == "") != cfg.SecretKey.Empty() {
 		return nil, errors.New("connect nacos: accessKey and secretKey belong together: set both or none")
 	}
-	tlsConfig, err := cfg.TLS.load()
+	files, err := cfg.TLS.load(cfg.Logger)
 	if err != nil {
 		return nil, fmt.Errorf("connect nacos: %w", err)
 	}
@@ -143,16 +144,19 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 		watches:  make(map[*watch]struct{}),
 		namings:  make(map[string]*naming),
 		problems: make(map[string]string), listening: make(turn, 1), generation: generation{asking: make(turn, 1)},
-		state: Status{Kind: "nacos", Since: time.Now()},
+		state: Status{Kind: "nacos", Since: time.Now()}, tls: files,
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.http = newHTTPAPI(servers, tlsConfig, cfg.Dial)
+	c.http = newHTTPAPI(servers, files, cfg.Dial)
 	c.auth = newAuthenticator(c)
 	c.link = newLink(c, "config", cfg.Namespace)
 	c.link.handle = c.configHandlers
 	c.link.changed = c.connectionChanged
 	c.link.prove, c.link.arrived, c.link.troubled = c.prove, c.probes.arrived, c.trouble
 	c.link.start()
+	if files != nil && files.files != nil {
+		c.closing.Go(func() { files.files.Follow(c.ctx) })
+	}
 	return c, nil
 }
 

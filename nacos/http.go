@@ -2,7 +2,6 @@ package nacos
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,21 +38,20 @@ const (
 	isConsole
 )
 
-func newHTTPAPI(servers []server, tlsConfig *tls.Config, dial dialFunc) *httpAPI {
+func newHTTPAPI(servers []server, files *tlsFiles, dial dialFunc) *httpAPI {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 10 * time.Second}).DialContext
 	}
 	// No Proxy: what a shell's HTTP_PROXY points at must never see the traffic with Nacos, tokens included.
 	transport := &http.Transport{
 		DialContext:           dial,
-		TLSClientConfig:       tlsConfig,
-		TLSHandshakeTimeout:   5 * time.Second,
 		ResponseHeaderTimeout: httpTimeout,
 		IdleConnTimeout:       30 * time.Second,
 		MaxIdleConnsPerHost:   8,
 	}
 	scheme := "http"
-	if tlsConfig != nil {
+	if files != nil {
+		transport.DialTLSContext = files.dialer(dial)
 		scheme = "https"
 	}
 	return &httpAPI{

@@ -233,11 +233,7 @@ func (l *link) open() (*conn, error) {
 
 // dial connects to one server.
 func (l *link) dial(s server) (*conn, error) {
-	config, err := l.c.cfg.TLS.load() // files may have changed since Connect
-	if err != nil {
-		return nil, err
-	}
-	c, err := newConn(s.grpc(), config, l.c.cfg.Dial)
+	c, err := newConn(s.grpc(), l.c.tls.config(), l.c.cfg.Dial)
 	if err != nil {
 		return nil, err
 	}

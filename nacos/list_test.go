@@ -109,11 +109,11 @@ func TestConnectRefusesWhatCannotWork(t *testing.T) {
 		"a bad port":       {nacos.Config{Addresses: []string{"n:0"}}, `connect nacos: parse address "n:0": want host:port, e.g. 127.0.0.1:8848`},
 		"half a key":       {nacos.Config{Addresses: []string{"n"}, AccessKey: "a"}, "connect nacos: accessKey and secretKey belong together: set both or none"},
 		"two accounts":     {nacos.Config{Addresses: []string{"n"}, AccessKey: "a", SecretKey: nacos.NewSecret("b"), Username: "u"}, "connect nacos: username and accessKey exclude each other: set one of them"},
-		"no such CA":       {nacos.Config{Addresses: []string{"n"}, TLS: nacos.TLS{Enabled: true, CA: "testdata/none.pem"}}, "connect nacos: read nacos.tls.ca: open testdata/none.pem: no such file or directory"},
-		"a CA that is not": {nacos.Config{Addresses: []string{"n"}, TLS: nacos.TLS{Enabled: true, CA: "list_test.go"}}, "connect nacos: read nacos.tls.ca: list_test.go holds no PEM certificate"},
+		"no such CA":       {nacos.Config{Addresses: []string{"n"}, TLS: nacos.TLS{Enabled: true, CA: "testdata/none.pem"}}, "connect nacos: read nacos.tls.ca: stat testdata/none.pem: no such file or directory"},
+		"a CA that is not": {nacos.Config{Addresses: []string{"n"}, TLS: nacos.TLS{Enabled: true, CA: "list_test.go"}}, "connect nacos: load nacos.tls.ca: list_test.go holds no PEM certificate"},
 		"half a pair":      {nacos.Config{Addresses: []string{"n"}, TLS: nacos.TLS{Enabled: true, Cert: "c"}}, "connect nacos: nacos.tls.cert and nacos.tls.key belong together: set both or none"},
 		"a pair that is not": {nacos.Config{Addresses: []string{"n"}, TLS: nacos.TLS{Enabled: true, Cert: "list_test.go", Key: "list_test.go"}},
-			"connect nacos: load nacos.tls.cert and key: tls: failed to find any PEM data in certificate input"},
+			"connect nacos: load nacos.tls.cert and nacos.tls.key: tls: failed to find any PEM data in certificate input"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -182,8 +182,7 @@ func (c certificateMetrics) Describe(out chan<- *prometheus.Desc) { out <- daysL
 
 // Collect reads from memory.
 func (c certificateMetrics) Collect(out chan<- prometheus.Metric) {
-	for _, files := range c.app.certificates {
-		state := files.State()
+	for _, state := range c.app.certificateStates() {
 		if left, ok := state.Expires(time.Now()); ok {
 			out <- prometheus.MustNewConstMetric(daysLeft, prometheus.GaugeValue, left.Hours()/24, state.Use)
 		}

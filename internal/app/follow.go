@@ -12,6 +12,7 @@ import (
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/admin"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/certfile"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/gateway"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
@@ -213,8 +214,7 @@ func (a *App) Status() admin.Status {
 	if a.kept.open() {
 		s.Store = a.kept.store().Status()
 	}
-	for _, files := range a.certificates {
-		state := files.State()
+	for _, state := range a.certificateStates() {
 		s.Certificates = append(s.Certificates, state)
 		if state.Problem != "" {
 			s.Alerts = append(s.Alerts, "certificates of "+state.Use+" cannot be taken anew, those of before stay in force: "+state.Problem)
@@ -224,6 +224,20 @@ func (a *App) Status() admin.Status {
 		}
 	}
 	return s
+}
+
+// certificateStates returns how the files stand that the boot configuration names.
+func (a *App) certificateStates() []certfile.State {
+	var all []certfile.State
+	for _, files := range a.certificates {
+		all = append(all, files.State())
+	}
+	if c, ok := a.feeds.main.(interface{ Certificates() (certfile.State, bool) }); ok { // the other client has the same
+		if state, named := c.Certificates(); named {
+			all = append(all, state)
+		}
+	}
+	return all
 }
 
 // certificateAlert is how long before its end /status calls a certificate to mind.
