@@ -225,8 +225,8 @@ func TestOddTypesCanBeCalled(t *testing.T) {
 	}
 }
 
-// TestRenamedArgumentsKeepTheirMeaning was seen to fail while plainer names were all that was left: the two limits read
-// alike, and the words in another script were arg, query and 2.
+// TestRenamedArgumentsKeepTheirMeaning was seen to fail while plainer names were all that was left, without "Sent as …" in the
+// description and without notes.
 func TestRenamedArgumentsKeepTheirMeaning(t *testing.T) {
 	const src = `{"openapi":"3.0.3","servers":[{"url":"https://example.com"}],"paths":{
 		"/calls":{"get":{"operationId":"calls","parameters":[

@@ -7,8 +7,8 @@ import (
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 )
 
-// A service of the naming service that says no scheme is called by what each instance's port is for. Seen red with one scheme
-// for all instances: http on 443.
+// A service of the naming service that says no scheme is called by what each instance's port is for. Seen red with http
+// for every port: the instance on 443 was called by http.
 func TestSchemeOfAnInstanceIsThatOfItsPort(t *testing.T) {
 	at := func(port int) Instance {
 		return Instance{Host: "10.1.2.3", Port: port, Weight: 1, Healthy: true, Enabled: true}
