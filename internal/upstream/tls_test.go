@@ -199,3 +199,98 @@ func TestManyCallsShareConnections(t *testing.T) {
 		wg.Wait()
 	}
 }
+
+// TestTLSFilesOfBackendsAreTakenAnew: a backend that stays open presents the certificate that was put in place of the first
+// one. A pair that does not match leaves the one of before, and is logged once.
+//
+// Seen to fail with the files not followed.
+func TestTLSFilesOfBackendsAreTakenAnew(t *testing.T) {
+	a := newAuthority(t)
+	client := func(name string) {
+		a.make(name, &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, nil)
+	}
+	put := func(from, to string) {
+		content, err := os.ReadFile(a.path(from))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(a.path("next"), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(a.path("next"), a.path(to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"one", "two", "three"} {
+		client(name)
+	}
+	put("one.crt", "client.crt")
+	put("one.key", "client.key")
+	var log lockedBuffer
+	u := New(Options{Log: slog.New(slog.NewTextHandler(&log, nil)), TLSFiles: TLSFiles{Dir: a.dir}})
+	defer u.Close()
+	b, err := u.Open("svc", registry.Backend{
+		URL: a.server("127.0.0.1", true, tls.RequireAndVerifyClientCert).URL,
+		TLS: &registry.TLS{CA: "ca.crt", Cert: "client.crt", Key: "client.key"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	is := func(want string) func() bool {
+		return func() bool {
+			_, got, err := get(t, b, &Request{Method: "POST", Body: []byte("x")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got == "HTTP/2.0 "+want
+		}
+	}
+	until := func(what string, ok func() bool) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("never came true: " + what)
+			}
+		}
+	}
+	if !is("one")() {
+		t.Fatal("the first certificate is not presented")
+	}
+	put("two.key", "client.key")
+	put("two.crt", "client.crt")
+	until("the second certificate is presented", is("two"))
+	put("three.key", "client.key") // and not its certificate
+	until("the log says so", func() bool { return strings.Contains(log.String(), "cannot be taken anew") })
+	u.mu.Lock()
+	for _, p := range u.pools {
+		p.rt.CloseIdleConnections()
+	}
+	u.mu.Unlock()
+	if !is("two")() {
+		t.Error("a pair that does not match was taken")
+	}
+	put("three.crt", "client.crt")
+	until("the third certificate is presented", is("three"))
+	if strings.Contains(log.String(), "PRIVATE") {
+		t.Error("a key is in the log")
+	}
+}
+
+// lockedBuffer is a log that is read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

@@ -7,10 +7,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/budget"
@@ -101,6 +103,49 @@ type pool struct {
 	id   identity
 	rt   transport
 	refs int // guarded by Upstreams.mu
+	conf atomic.Pointer[tls.Config]
+	done chan struct{} // closed when nobody uses the pool any more; nil where no file is named
+}
+
+// tlsEvery is the time between two looks at the TLS files of backends in use.
+const tlsEvery = 2 * time.Second
+
+// unfollow ends follow. Upstreams.mu is held.
+func (p *pool) unfollow() {
+	if p.done != nil {
+		close(p.done)
+		p.done = nil
+	}
+}
+
+// follow takes TLS files anew that change while the pool is used. What is not whole leaves those of before in force.
+func (p *pool) follow(done <-chan struct{}, files TLSFiles, t *registry.TLS, now [sha256.Size]byte, log *slog.Logger) {
+	ticker := time.NewTicker(tlsEvery)
+	defer ticker.Stop()
+	for logged := ""; ; {
+		select {
+		case <-done:
+			return
+		case <-ticker.C:
+		}
+		m, err := files.load(t)
+		if err != nil {
+			m, err = files.load(t) // the files may have been replaced between two reads
+		}
+		problem := ""
+		switch {
+		case err != nil:
+			if problem = err.Error(); problem != logged {
+				log.Error("TLS files of a backend cannot be taken anew: those of before stay in force", "ca", t.CA, "cert", t.Cert, "key", t.Key, "error", err)
+			}
+		case m.digest != now:
+			now = m.digest
+			p.conf.Store(p.id.config(m))
+			p.rt.CloseIdleConnections() // they are of before
+			log.Info("TLS files of a backend were taken anew", "ca", t.CA, "cert", t.Cert, "key", t.Key)
+		}
+		logged = problem
+	}
 }
 
 // identity is all that makes connections of two services differ. The files are known by their content, so that a
@@ -137,7 +182,7 @@ type dialError struct{ err error }
 func (e *dialError) Error() string { return e.err.Error() }
 func (e *dialError) Unwrap() error { return e.err }
 
-func (u *Upstreams) newTransport(conf *tls.Config) transport {
+func (u *Upstreams) newTransport(current func() *tls.Config) transport {
 	dialer := &net.Dialer{
 		Timeout:        u.o.DialTime,
 		KeepAlive:      30 * time.Second,
@@ -176,7 +221,7 @@ func (u *Upstreams) newTransport(conf *tls.Config) transport {
 		if err != nil {
 			return nil, err
 		}
-		conf := conf
+		conf := current()
 		if conf.ServerName == "" {
 			conf = conf.Clone()
 			conf.ServerName, _, _ = net.SplitHostPort(address)

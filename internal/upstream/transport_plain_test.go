@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -348,7 +349,7 @@ func TestRequestsOnTheWire(t *testing.T) {
 	at, _ := url.Parse(s.URL + "/p%2Fq?a=%20b&c")
 	u := New(Options{})
 	defer u.Close()
-	rt := u.newTransport(identity{}.config(&tlsMaterial{}))
+	rt := u.newTransport(func() *tls.Config { return identity{}.config(&tlsMaterial{}) })
 	p := rt.(*plain)
 	defer p.CloseIdleConnections()
 	type view struct {

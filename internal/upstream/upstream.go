@@ -111,8 +111,15 @@ func (u *Upstreams) Open(service string, def registry.Backend) (*Backend, error)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if b.pool = u.pools[id]; b.pool == nil {
-		b.pool = &pool{id: id, rt: u.newTransport(id.config(material))}
-		u.pools[id] = b.pool
+		p := &pool{id: id}
+		p.conf.Store(id.config(material))
+		p.rt = u.newTransport(p.conf.Load)
+		if files := def.TLS.Files(); len(files) > 0 {
+			done := make(chan struct{})
+			p.done = done
+			u.wg.Go(func() { p.follow(done, u.o.TLSFiles, def.TLS, material.digest, u.o.Log) })
+		}
+		b.pool, u.pools[id] = p, p
 	}
 	b.pool.refs++
 	if b.ref != nil {
@@ -146,6 +153,7 @@ func (u *Upstreams) release(b *Backend) {
 	if b.pool.refs--; b.pool.refs == 0 {
 		if b.pool.id != (identity{}) { // the plain pool is everybody's; its idle connections time out
 			delete(u.pools, b.pool.id)
+			b.pool.unfollow()
 		}
 		unused = true
 	}
@@ -202,6 +210,7 @@ func (u *Upstreams) Close() {
 	}
 	for _, p := range u.pools {
 		p.rt.CloseIdleConnections()
+		p.unfollow()
 	}
 	u.mu.Unlock()
 	u.wg.Wait()
