@@ -20,7 +20,7 @@ var mutations = []mutation{
 	{"a revocation is ignored: grants stay once given", "internal/catalog/writer.go",
 		"	doc := r.document(ch, old, now)\n	b.docs.set",
 		"	doc := r.document(ch, old, now)\n	if old != nil && old.value != nil && ch.Key.Group == registry.GroupGrants && len(ch.Content) < 60 {\n		return\n	}\n	b.docs.set"},
-	{"a disabled consumer goes on", "internal/access/table.go", "case !c.Enabled:", "case !c.Enabled && len(c.Groups) == 0:"},
+	{"a disabled key goes on", "internal/access/decision.go", "case !c.Enabled || k.Disabled:", "case !c.Enabled:"},
 	{"an expired grant goes on", "internal/access/table.go", "return f.some && now < f.until", "return f.some"},
 	{"an outage is taken for deletions", "nacos/watch_list.go",
 		"	if err != nil {\n		return // tells nothing about any document\n	}",
