@@ -2,9 +2,9 @@ package nacos_test
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/bubble"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/fakenacos"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
@@ -12,7 +12,7 @@ import (
 // TestEmptySubscriptionsAreAskedAgainSoon: whose instances came a moment after the question, and without a push.
 // Seen red without again.
 func TestEmptySubscriptionsAreAskedAgainSoon(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		server := fakenacos.New(t)
 		defer server.Close()
 		c, err := nacos.Connect(t.Context(), server.Config("m"))

@@ -6,9 +6,9 @@ import (
 	"maps"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/bubble"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/fakenacos"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
@@ -56,7 +56,7 @@ func (p *progress) await(t *testing.T, want nacos.Progress, within time.Duration
 // Seen red with a watch that is current when its documents are listened to, with one that a refusal holds up, and with one that
 // takes the end of a refusal for an edit.
 func TestProgress(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := fakenacos.New(t)
 		defer s.Close()
 		truth := map[nacos.Key]string{}

@@ -16,10 +16,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/access"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/bubble"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/fakenacos"
@@ -402,7 +402,7 @@ func TestNoMixOfMomentsAfterAnOutage(t *testing.T) {
 	for _, seed := range momentSeeds(60) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { outages(t, rand.New(rand.NewPCG(seed, 7))) })
+			bubble.Test(t, func(t *testing.T) { outages(t, rand.New(rand.NewPCG(seed, 7))) })
 		})
 	}
 }
@@ -523,7 +523,7 @@ func TestNoMixOfMomentsAtAStart(t *testing.T) {
 	for _, seed := range momentSeeds(40) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				r := rand.New(rand.NewPCG(seed, 11))
 				m := newMomentSource(t, r)
 				w := m.world

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/access"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/bubble"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
@@ -148,7 +149,7 @@ func TestChangesAreCollectedWhileAFeedIsNotCurrent(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				w, one, two := fedWorld(t)
 				if !w.opens("s") {
 					t.Fatal("not allowed from the beginning")
@@ -162,7 +163,7 @@ func TestChangesAreCollectedWhileAFeedIsNotCurrent(t *testing.T) {
 // TestHeldManifestsBringTheirVersion: what a held manifest refers to is watched, and applied with it; also if it comes a moment
 // after the last feed is current. What nobody refers to in the end is watched no more.
 func TestHeldManifestsBringTheirVersion(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t, 8)
 		w.put(toolset(id1, "1", "old"), manifest(id1, "s", "1", "1"), spec(id1, "1", "old"))
 		one, two := w.Feed(), w.Feed()
@@ -200,7 +201,7 @@ func TestHeldManifestsBringTheirVersion(t *testing.T) {
 
 // TestWhatIsCollectedIsNotHeldAgain: an edit in place that was collected is whole. Seen red with the hold of edits in place.
 func TestWhatIsCollectedIsNotHeldAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t, 8)
 		w.put(toolset(id1, "1", "old"), manifest(id1, "s", "1", "1"), spec(id1, "1", "old"))
 		feed := w.Feed()

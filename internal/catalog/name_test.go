@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/bubble"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
@@ -81,7 +82,7 @@ func (w *world) has() string {
 // TestNewcomerTakesNoName publishes an entry with the name of one that is served, and a smaller id. Seen red with the smallest
 // id having the name.
 func TestNewcomerTakesNoName(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		shelf, source := newShelf(), &archive{created: map[string]time.Time{}}
 		w := newPastWorld(t, shelf, source)
 		w.put(entryOf(id2)...)
@@ -122,7 +123,7 @@ func TestNewcomerTakesNoName(t *testing.T) {
 
 // TestGrantsPinAnEntry: what the grants document says counts, whoever was first, be it a document of ours.
 func TestGrantsPinAnEntry(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		shelf := newShelf()
 		w := newKeptWorld(t, shelf)
 		w.Synced()
@@ -191,7 +192,7 @@ func TestFreshReplicasAskWhoWasFirst(t *testing.T) {
 		for _, order := range [][]string{{id1, id2}, {id2, id1}} {
 			for _, together := range []bool{true, false} {
 				t.Run(fmt.Sprint(name, order, together), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) {
+					bubble.Test(t, func(t *testing.T) {
 						source := &archive{created: c.source.created, past: c.source.past, stuck: make(chan struct{})}
 						shelf := newShelf()
 						w := newPastWorld(t, shelf, source)
@@ -235,7 +236,7 @@ func TestFreshReplicasAskWhoWasFirst(t *testing.T) {
 // TestWhoWasFirstCannotBeKnown: the smallest id has the name, /status and a metric say that it is a guess, and the source is
 // asked again.
 func TestWhoWasFirstCannotBeKnown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		source := &archive{created: map[string]time.Time{manifestOf(id1): time.Unix(2, 0), manifestOf(id2): time.Unix(1, 0)}, err: nacos.ErrForbidden}
 		w := newPastWorld(t, newShelf(), source)
 		w.Apply(append(entryOf(id2), entryOf(id1)...))
@@ -268,7 +269,7 @@ func TestWhoWasFirstCannotBeKnown(t *testing.T) {
 func TestReplicasAgreeWhoHasAName(t *testing.T) {
 	ids := []string{id1, id2, "33333333-3333-4333-8333-333333333333"}
 	for seed := range uint64(60) {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1))
 			source := &archive{created: map[string]time.Time{}, past: map[string][]nacos.Past{}}
 			shelves := []*shelf{newShelf(), newShelf(), newShelf()}

@@ -3,9 +3,9 @@ package catalog
 import (
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/bubble"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/nacos"
 )
 
@@ -41,7 +41,7 @@ func TestA24_LastGoodGrantsOfThePast(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				shelf, source := newShelf(), c.past()
 				w := newPastWorld(t, shelf, source)
 				w.put(change("proxy-services", "s.yaml", own("one")), change("proxy-consumers", "a.yaml", consumer("k")))
@@ -81,7 +81,7 @@ func TestA24_LastGoodGrantsOfThePast(t *testing.T) {
 // TestThePastIsAskedAgain: a source that does not answer is asked again, and what it says of a version that is not the newest any
 // more counts for nothing.
 func TestThePastIsAskedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		source := pastGrants("consumers: [a]\n")
 		source.fail(nacos.ErrUnavailable)
 		w := newPastWorld(t, newShelf(), source)
@@ -101,7 +101,7 @@ func TestThePastIsAskedAgain(t *testing.T) {
 			t.Errorf("asked %d times more for what is known", source.asked-n)
 		}
 	})
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		source := pastGrants("consumers: [a]\n")
 		source.stuck = make(chan struct{})
 		w := newPastWorld(t, newShelf(), source)
@@ -114,6 +114,7 @@ func TestThePastIsAskedAgain(t *testing.T) {
 		if got := w.may("s", "a"); got != "closed" {
 			t.Errorf("by a version that is not the newest: %s", got)
 		}
+		w.Close() // the map is the writer's
 		if len(w.writer.asked) > 0 {
 			t.Errorf("questions are left: %v", w.writer.asked)
 		}

@@ -9,12 +9,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/bubble"
 )
 
 // TestAFileThatHangsHoldsNobodyUp: beyond 2 s, and who asks again not at all; other files are read on, and so is that one when
 // it answers. Seen red with read called directly, and with a read of its own for each who asks.
 func TestAFileThatHangsHoldsNobodyUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		answer := make(chan struct{})
 		var started atomic.Int64
 		hung := func() ([]byte, error) {
