@@ -50,7 +50,7 @@ func (x *Index) adviseGrants(g *registry.Grants, s *Service) (all []Fault) {
 	}
 	say := func(line int, field, pattern string) {
 		if unmatched(pattern) && len(all) < maxAdvice {
-			add(line, field, "no tool of the service has the name %q%s", registry.Shown(pattern), spelling.DidYouMean(pattern, tools))
+			add(line, field, "the service offers no tool of the name %q%s", registry.Shown(pattern), spelling.DidYouMean(pattern, tools))
 		}
 	}
 	for i := range g.Tools {

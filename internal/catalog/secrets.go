@@ -35,12 +35,12 @@ func (s *secrets) Lookup(service, ref string) (convert.Secret, error) {
 	case scheme == "credential":
 		dataID, field, ok := strings.Cut(rest, "/")
 		if !ok {
-			return convert.Secret{}, fmt.Errorf("read ${%s}: write it as ${credential:<document>/<field>}", ref)
+			return convert.Secret{}, errors.New("write it as ${credential:<document>/<field>}")
 		}
 		return s.credential(service, trimExtension(dataID), field)
 	case scheme == "env":
 		if !slices.Contains(s.env, rest) {
-			return convert.Secret{}, fmt.Errorf("read ${%s}: add %q to credentials.env in the boot configuration to allow it", ref, rest)
+			return convert.Secret{}, fmt.Errorf("add %q to credentials.env in the boot configuration to allow it", rest)
 		}
 		return convert.Secret{Value: secret.New(os.Getenv(rest))}, nil
 	case scheme == "file":
@@ -48,11 +48,11 @@ func (s *secrets) Lookup(service, ref string) (convert.Secret, error) {
 	case strings.HasPrefix(ref, "nacos."):
 		dataID, group, ok := strings.Cut(strings.TrimPrefix(ref, "nacos."), "/")
 		if !ok {
-			return convert.Secret{}, fmt.Errorf("read ${%s}: write it as ${nacos.<data id>/<group>}", ref)
+			return convert.Secret{}, errors.New("write it as ${nacos.<data id>/<group>}")
 		}
 		return s.document(service, nacos.Key{Group: group, DataID: dataID})
 	}
-	return convert.Secret{}, fmt.Errorf("read ${%s}: unknown kind of reference, use one that begins with credential:, nacos., env: or file: instead", ref)
+	return convert.Secret{}, errors.New("unknown kind of reference, use one that begins with credential:, nacos., env: or file: instead")
 }
 
 func (s *secrets) credential(service, name, field string) (convert.Secret, error) {
@@ -86,8 +86,11 @@ func hosts(c *registry.Credentials) []string {
 
 // document resolves Higress's ${nacos.<dataId>/<group>}: the whole document, as JSON where it can be read as such.
 func (s *secrets) document(service string, key nacos.Key) (convert.Secret, error) {
-	if !slices.Contains(s.groups, key.Group) || key.Group == registry.GroupConsumers || key.Group == registry.GroupGrants {
+	switch {
+	case key.Group == registry.GroupConsumers || key.Group == registry.GroupGrants:
 		return convert.Secret{}, errNoSecret
+	case !slices.Contains(s.groups, key.Group):
+		return convert.Secret{}, errors.New("add the group to credentials.groups in the boot configuration to allow it")
 	}
 	d := s.catalog.Index().Document(key)
 	if d == nil || d.value == nil {
@@ -121,7 +124,7 @@ func (s *secrets) document(service string, key nacos.Key) (convert.Secret, error
 
 func (s *secrets) file(path string) (convert.Secret, error) {
 	if !slices.Contains(s.files, path) || filepath.Clean(path) != path {
-		return convert.Secret{}, fmt.Errorf("read ${file:%s}: add the path to credentials.files in the boot configuration to allow it", path)
+		return convert.Secret{}, errors.New("add the path to credentials.files in the boot configuration to allow it")
 	}
 	text, err := hostfile.Read(path)
 	if err != nil {

@@ -44,6 +44,8 @@ func TestWritesAreJudgedTogetherWithTheOtherDocuments(t *testing.T) {
 			"or its document does not list this service", "nacos-mcp-proxy credentials set shop key --service shop"}},
 		"a value that is not there": {map[string]string{"proxy-credentials/shop.yaml": strings.Replace(shopKey, "key:", "other:", 1)}, keyed, []string{
 			`credential document "shop" has no value "key"`}},
+		"a document of a group that the boot configuration does not list": {nil, strings.Replace(keyed, "${credential:shop/key}", "${nacos.key/secrets}", 1), []string{
+			"${nacos.key/secrets}: add the group to credentials.groups in the boot configuration to allow it"}},
 		"a credentials document that is rejected": {map[string]string{"proxy-credentials/shop.yaml": "services: [shop]\n"}, keyed, []string{
 			"there is no such credential"}},
 		"a credential that is there": {map[string]string{"proxy-credentials/shop.yaml": shopKey}, keyed, nil},

@@ -24,7 +24,8 @@ func (p *program) checkCommand() *cobra.Command {
 		Use:   "check [PATH]",
 		Short: "Read every document and print what would be rejected",
 		Long: `Read every document of a directory, or of the source that the boot configuration names, the way the proxy reads them,
-and print each rejection as group/dataId:line: message. Exits 1 if there is one; warnings do not count.`,
+and print each rejection as group/dataId:line: message. Exits 1 if there is one; warnings do not count.
+A service can be not served without a rejection, as one of the registry whose tools are missing: services list says why.`,
 		Example: `  nacos-mcp-proxy check ./registry
   nacos-mcp-proxy check --source nacos --nacos-addresses 10.0.0.1:8848 -o json`,
 		Args: func(c *cobra.Command, args []string) error {

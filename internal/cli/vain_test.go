@@ -34,10 +34,10 @@ func TestCheckWarnsOfWhatIsAskedInVain(t *testing.T) {
 		}
 	}
 	want := []string{
-		`proxy-grants/added.yaml:3: warning: tools.get_pets: no tool of the service has the name "get_pets" (did you mean "get_pet"?)`,
-		`proxy-grants/added.yaml:4: warning: tools.list_*: no tool of the service has the name "list_*"`,
-		`proxy-grants/added.yaml:5: warning: tools.…: no tool of the service has the name "…"`,
-		`proxy-grants/forward.yaml:3: warning: limits.tools.get_pot: no tool of the service has the name "get_pot" (did you mean "get_pet"?)`,
+		`proxy-grants/added.yaml:3: warning: tools.get_pets: the service offers no tool of the name "get_pets" (did you mean "get_pet"?)`,
+		`proxy-grants/added.yaml:4: warning: tools.list_*: the service offers no tool of the name "list_*"`,
+		`proxy-grants/added.yaml:5: warning: tools.…: the service offers no tool of the name "…"`,
+		`proxy-grants/forward.yaml:3: warning: limits.tools.get_pot: the service offers no tool of the name "get_pot" (did you mean "get_pet"?)`,
 		`proxy-services/direct.yaml: warning: upstream.forwardHeaders: X-Tenant never reaches the backend: no tool of the service calls a backend`,
 		`proxy-services/forward.yaml: warning: upstream.forwardHeaders: X-Api-Key never reaches the backend: the proxy's own keys are presented there (access.sources), and stay here`,
 		`proxy-services/forward.yaml: warning: upstream.forwardHeaders: X-Service never reaches the backend: every tool that calls a backend sets it itself`,

@@ -213,6 +213,10 @@ func (c *toolCompiler) reference(field string, line int, ref string) {
 	case err != nil:
 		c.reject(field, line, "${%s}: %v", ref, err)
 	case strings.TrimSpace(found.Value.Reveal()) == "":
-		c.warn(field, line, "${%s} is empty", ref)
+		where := ""
+		if strings.HasPrefix(ref, "env:") {
+			where = " in the environment of this process"
+		}
+		c.warn(field, line, "${%s} is empty%s", ref, where)
 	}
 }

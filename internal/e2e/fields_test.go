@@ -227,7 +227,7 @@ var fieldProbes = []fieldProbe{
 	{fields: "readGrant group", docs: granted("consumers: [{group: @@}]\n"), a: "team", b: "other"},
 	{fields: "readGrant notAfter", docs: granted("consumers: [{consumer: NAME, notAfter: @@}]\n"), a: lasting, b: ended},
 	{fields: "ParseGrants registryId", docs: also(stored("", ""), "proxy-grants", "auth: disabled\nregistryId: @@\n"), a: "ID", b: "another"},
-	{fields: "ParseGrants tools", docs: granted("tools: {@@: [NAME]}\n"), a: "t", b: "u", says: "no tool of the service has the name"},
+	{fields: "ParseGrants tools", docs: granted("tools: {@@: [NAME]}\n"), a: "t", b: "u", says: "the service offers no tool of the name"},
 	{fields: "ParseGrants versions", docs: also(stored("", ""), "proxy-grants", "auth: disabled\nversions: [@@]\n"), a: "'1'", b: "'2'", version: "@2"},
 	{fields: "ParseGrants limits,readGrantLimits limits.rps", docs: granted("consumers: [NAME]\n@@"), b: "limits: {rps: 0.001}\n", times: 3},
 	{fields: "readGrantLimits limits.burst", docs: granted("consumers: [NAME]\nlimits: {rps: 0.001, burst: @@}\n"), a: "4", b: "5", times: 3},
