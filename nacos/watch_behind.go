@@ -3,9 +3,11 @@ package nacos
 import "time"
 
 const (
-	// behindPace is the pause between two lists of a group while the watch is behind, for behindMost.
-	behindPace = 200 * time.Millisecond
-	behindMost = 5 * time.Second
+	// behindPace is the pause between two lists of a group while the watch is behind, for behindMost; behindLater is the pause
+	// after that: a link that was slow may be quick again, and a document that cannot be read must not cost a list forever.
+	behindPace  = 200 * time.Millisecond
+	behindMost  = 5 * time.Second
+	behindLater = 2 * time.Second
 	// unlistedQuiet is for how long nothing may have changed before documents that no list covers count as known: longer
 	// than the copy that queries are answered from usually lags behind.
 	unlistedQuiet = 300 * time.Millisecond

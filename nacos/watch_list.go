@@ -154,8 +154,12 @@ func (w *watch) listGroup(group string) {
 // caller holds mu.
 func (w *watch) again(l *groupList, answered bool) {
 	l.next = time.Now().Add(l.interval - rand.N(l.interval/5+1))
-	if answered && w.catchUp.behind && time.Since(w.catchUp.since) < behindMost {
-		w.listWithin(l, max(behindPace, 2*time.Duration(l.rows)*rowCost))
+	switch work := time.Duration(l.rows) * rowCost; {
+	case !answered || !w.catchUp.behind:
+	case time.Since(w.catchUp.since) < behindMost:
+		w.listWithin(l, max(behindPace, 2*work))
+	default:
+		w.listWithin(l, max(behindLater, 20*work))
 	}
 }
 

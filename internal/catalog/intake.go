@@ -28,7 +28,7 @@ type intake struct {
 	held     map[nacos.Key]*heldChange
 	unread   []*heldChange // of held: to be read, with others that are not held any more
 	readers  int
-	timer    *time.Timer   // runs while something of a feed that is not away is held
+	timer    *time.Timer   // runs while a feed catches up, or something of one that is not away is held
 	began    time.Time     // when the timer began to run
 	waited   time.Duration // how long it has run before, for what is held now
 	overdue  bool          // some feed is not current for too long to wait for it
@@ -143,8 +143,9 @@ func (f *Feed) Progress(p nacos.Progress) {
 	in.settle()
 }
 
-// pace has what is held wait for a bounded time, unless all of it is of feeds that are away: of those the rest of the moment
-// is not known. The caller holds mu.
+// pace bounds how long changes are held: from when a feed that was away is in contact again, whether or not anything has come
+// of it by then, or else from the first change that is held. Those of feeds that are away wait on: the rest of their moment is
+// not known. The caller holds mu.
 func (in *intake) pace() {
 	switch {
 	case in.due() && !in.closed:
@@ -162,8 +163,13 @@ func (in *intake) pace() {
 	}
 }
 
-// due reports whether something is held whose feed is not away. The caller holds mu.
+// due reports whether a feed catches up, or something is held whose feed is not away. The caller holds mu.
 func (in *intake) due() bool {
+	for _, f := range in.feeds {
+		if f.progress == nacos.CatchingUp {
+			return true
+		}
+	}
 	for _, h := range in.held {
 		if h.feed.progress != nacos.Away {
 			return true

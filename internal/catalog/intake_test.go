@@ -33,7 +33,7 @@ func (w *world) opens(service string) bool {
 }
 
 // TestChangesAreCollectedWhileAFeedIsNotCurrent. Seen red without a bound, with one that runs while a feed is away, with one
-// that begins anew with each contact, and with closings that wait.
+// that begins anew with each contact or with the first change after it, and with closings that wait.
 func TestChangesAreCollectedWhileAFeedIsNotCurrent(t *testing.T) {
 	grant := func(to string) nacos.Change { return change("proxy-grants", "s.yaml", "consumers: ["+to+"]\n") }
 	for name, test := range map[string]func(t *testing.T, w *world, one, two *Feed){
@@ -92,6 +92,14 @@ func TestChangesAreCollectedWhileAFeedIsNotCurrent(t *testing.T) {
 			two.Apply([]nacos.Change{change("proxy-grants", "new.yaml", "consumers: [{group: a}]\n")})
 			if !w.opens("new") {
 				t.Error("waits again for what is late already")
+			}
+		},
+		"that begins with the contact": func(t *testing.T, w *world, one, two *Feed) {
+			one.Progress(nacos.CatchingUp)
+			time.Sleep(collectMost + time.Second)
+			two.Apply([]nacos.Change{change("proxy-services", "new.yaml", own("t")), change("proxy-grants", "new.yaml", "consumers: [{group: a}]\n")})
+			if !w.opens("new") {
+				t.Error("held for a moment that is long past")
 			}
 		},
 		"also beside one that is away": func(t *testing.T, w *world, one, two *Feed) {
