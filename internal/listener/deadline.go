@@ -8,6 +8,11 @@ import (
 // bound serves a request that net/http has read, with WriteTime for what is written. http.Server's own WriteTimeout begins
 // with the request, and so would end calls and streams that last.
 func (s *Server) bound(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor >= 2 {
+		// The stream lasts until its client makes room for the answer, and net/http keeps the request for as long. A head of a few
+		// bytes on the wire may be a hundred times as large in memory, and many streams are on one connection.
+		defer func() { r.Header = nil }()
+	}
 	if s.WriteTime <= 0 {
 		s.handler.ServeHTTP(w, r)
 		return
