@@ -3,6 +3,7 @@ package app
 import (
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -103,5 +104,29 @@ func TestAllPortsOfNacosAreKnown(t *testing.T) {
 	}
 	if got := nacosPorts(8848, 0); slices.Contains(got, 0) || len(got) != 4 {
 		t.Errorf("without a console: %v", got)
+	}
+}
+
+// TestOneAddressDoesNotKeepOperatorsOut: with 32 idle connections a stranger had probes of health refused for two minutes, and
+// as often as it came again. Seen to fail without PerAddress.
+func TestOneAddressDoesNotKeepOperatorsOut(t *testing.T) {
+	a := startApp(t, func(*config.Config) {})
+	address := a.adminListener.Addr().String()
+	for range 2 * adminConnections {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}} // on Linux all of 127.0.0.0/8 is there
+	client := &http.Client{Transport: &http.Transport{DialContext: from.DialContext}}
+	resp, err := client.Get("http://" + address + "/livez")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("/livez: %d", resp.StatusCode)
 	}
 }

@@ -172,7 +172,10 @@ func (a *App) listen() error {
 	a.server.WriteTime = a.config.Limits.WriteTime
 	a.adminServer = a.newServer(a.adminHandler())
 	a.adminServer.ReadTimeout = a.config.Limits.BodyTime // its answers need no body, and are short
-	a.adminServer.WriteTimeout = adminWriteTime
+	a.adminServer.WriteTimeout, a.adminServer.IdleTimeout = adminWriteTime, adminIdle
+	// One request at a time: what a connection holds is not to be a hundredfold.
+	a.adminServer.Protocols.SetHTTP2(false)
+	a.adminServer.Protocols.SetUnencryptedHTTP2(false)
 	a.serve("clients", a.server, a.listener, tlsConfig != nil)
 	a.serve("operators", a.adminServer, a.adminListener, false)
 	return nil
@@ -191,6 +194,10 @@ const (
 	adminWriteTime = 2 * time.Minute
 	// adminConnections are the most connections of operators. They are never among those that clients can use up.
 	adminConnections = 32
+	// adminPerAddress are those from one address, so that nobody who reaches the listener keeps probes and operators out.
+	adminPerAddress = 16
+	// adminIdle is how long they may be unused.
+	adminIdle = 30 * time.Second
 )
 
 // bound gives both listeners their bounds on connections.
@@ -235,7 +242,7 @@ func (a *App) bound() {
 			}
 			return true
 		},
-		Release: func() { operators.Add(-1) },
+		Release: func() { operators.Add(-1) }, PerAddress: adminPerAddress,
 	})
 }
 
