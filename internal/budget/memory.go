@@ -4,6 +4,7 @@ package budget
 
 import (
 	"errors"
+	"sync"
 	"sync/atomic"
 )
 
@@ -19,6 +20,9 @@ type Memory struct {
 	limit      int64
 	held, most atomic.Int64
 	refused    atomic.Int64
+
+	mu     sync.Mutex
+	owners map[string]int64 // what the Shares of each hold
 }
 
 // NewMemory returns a Memory of limit bytes.
@@ -71,10 +75,51 @@ func (m *Memory) State() State {
 type Share struct {
 	of    *Memory
 	bytes int64 // that the holder holds, the free ones included
+	owned bool
+	owner string
 }
 
 // Share returns an empty Share of m, which may be nil.
 func (m *Memory) Share() Share { return Share{of: m} }
+
+// Own says whose an empty Share is. One Share of an owner may take all there is. What others of the same owner take besides
+// must leave as many bytes as the owner holds then, so that nobody keeps all others out by many messages.
+func (s *Share) Own(owner string) { s.owned, s.owner = s.of != nil, owner }
+
+// take takes n bytes for the Share, which is charged for own.
+func (s *Share) take(own, n int64) bool {
+	if !s.owned {
+		return s.of.Take(n)
+	}
+	m := s.of
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	held := m.owners[s.owner]
+	if held > own && held+n > m.limit-m.held.Load()-n {
+		m.refused.Add(1)
+		return false
+	}
+	if !m.Take(n) {
+		return false
+	}
+	if m.owners == nil {
+		m.owners = map[string]int64{}
+	}
+	m.owners[s.owner] = held + n
+	return true
+}
+
+func (s *Share) giveBack(n int64) {
+	m := s.of
+	if s.owned {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.owners[s.owner] -= n; m.owners[s.owner] == 0 {
+			delete(m.owners, s.owner)
+		}
+	}
+	m.Release(n)
+}
 
 func charged(bytes int64) int64 { return max(0, bytes-Free) }
 
@@ -87,11 +132,11 @@ func (s *Share) Grow(n int64) bool { return s.Set(s.bytes + n) }
 func (s *Share) Set(n int64) bool {
 	switch before, after := charged(s.bytes), charged(n); {
 	case after > before:
-		if !s.of.Take(after - before) {
+		if !s.take(before, after-before) {
 			return false
 		}
 	case after < before:
-		s.of.Release(before - after)
+		s.giveBack(before - after)
 	}
 	s.bytes = n
 	return true

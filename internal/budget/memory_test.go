@@ -80,3 +80,36 @@ func TestDerivedLimits(t *testing.T) {
 		}
 	}
 }
+
+// TestNoOwnerTakesAll: 200 slow bodies of one key had every other caller's larger messages refused for as long as it liked. Seen
+// to fail without the comparison in Share.take.
+func TestNoOwnerTakesAll(t *testing.T) {
+	const mib = 1 << 20
+	m := NewMemory(16 * mib)
+	var all []*Share
+	take := func(owner string, n int64) bool {
+		s := m.Share()
+		s.Own(owner)
+		all = append(all, &s)
+		return s.Grow(n + Free)
+	}
+	for take("greedy", mib/4) {
+	}
+	if held := m.State().Held; held > 8*mib || held < 7*mib {
+		t.Errorf("one owner has %d bytes", held)
+	}
+	for take("second", mib/4) {
+	}
+	if !take("third", 2*mib) {
+		t.Error("nothing is left for a third")
+	}
+	for _, s := range all {
+		s.Release()
+	}
+	if held := m.State().Held; held != 0 || len(m.owners) != 0 {
+		t.Errorf("%d bytes and %d owners are left", held, len(m.owners))
+	}
+	if !take("greedy", 15*mib) {
+		t.Error("a single message may not take what is free")
+	}
+}

@@ -237,6 +237,7 @@ func (c *call) admit() bool {
 	} else if !c.authenticate() {
 		return false
 	}
+	c.share.Own(c.consumerName())
 	if !served {
 		c.deny(wire.NoGrant, "no such service, or not served")
 		return false

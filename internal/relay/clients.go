@@ -136,6 +136,7 @@ func (r *Relay) PostSSE(w http.ResponseWriter, req *http.Request, session, servi
 		return lost(w, req, x)
 	}
 	held := r.o.Memory.Share()
+	held.Own(consumer)
 	if !held.Grow(2 * int64(len(body))) { // Handle reads it into a copy
 		return refuse(w, req, x, wire.Overloaded, "")
 	}
