@@ -125,7 +125,7 @@ func pythonClient(t *testing.T, p *proxy, k kind, key, mode string) {
 	if _, err := exec.LookPath("python3"); err != nil {
 		t.Skip("needs python3")
 	}
-	cmd := exec.Command("../../scripts/clients/python", "testdata/client.py", p.URL+"/mcp/"+k.service, key, mode, k.tool, k.arguments)
+	cmd := exec.Command("../../scripts/clients/python", "mcp", "testdata/client.py", p.URL+"/mcp/"+k.service, key, mode, k.tool, k.arguments)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

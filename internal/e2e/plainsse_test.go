@@ -127,7 +127,7 @@ func (c *plainSSE) ask(method, params string) (result, fault string) {
 func checkPlainSSE(t *testing.T, p *proxy, backends []backend) {
 	for _, b := range backends {
 		t.Run(b.service, func(t *testing.T) {
-			call := bobSteps(b)[1]
+			call := bobSteps(realClient{}, b)[1]
 			arguments, err := json.Marshal(call.Arguments)
 			if err != nil {
 				t.Fatal(err)
@@ -140,7 +140,7 @@ func checkPlainSSE(t *testing.T, p *proxy, backends []backend) {
 				}
 				c.post(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
 				list, fault := c.ask("tools/list", "{}")
-				if all := strings.Contains(list, fmt.Sprintf("%q", bobSteps(b)[2].Name)); all != (key == aliceKey) || !strings.Contains(list, fmt.Sprintf("%q", b.tool)) {
+				if all := strings.Contains(list, fmt.Sprintf("%q", bobSteps(realClient{}, b)[2].Name)); all != (key == aliceKey) || !strings.Contains(list, fmt.Sprintf("%q", b.tool)) {
 					t.Errorf("tools/list: %s%s", list, fault)
 				}
 				if result, fault := c.ask("tools/call", params); !strings.Contains(result, `"content"`) {
