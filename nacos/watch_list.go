@@ -210,7 +210,11 @@ func (w *watch) compare(group string, entries []Entry, complete bool, began time
 		return clean
 	}
 	for k, d := range w.docs {
-		if k.Group != group || d.listed == w.listSerial || !d.exists {
+		if k.Group != group || d.listed == w.listSerial {
+			continue
+		}
+		if !d.exists {
+			w.unlist(d)
 			continue
 		}
 		clean = false
@@ -228,4 +232,16 @@ func (w *watch) compare(group string, entries []Entry, complete bool, began time
 		}
 	}
 	return clean
+}
+
+// unlist notes that a list lacks a document which was never read: if an earlier one had it, it was deleted before the query, and
+// "not found" no longer means that the copy lags behind. The caller holds mu.
+func (w *watch) unlist(d *followed) {
+	if d.listMD5 == "" {
+		return
+	}
+	if d.reasks > 0 && !d.parkedUntil.IsZero() {
+		d.parkedUntil = time.Now()
+	}
+	d.listMD5, d.reasks = "", 0
 }
