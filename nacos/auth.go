@@ -16,6 +16,9 @@ import (
 
 const (
 	loginTimeout = 5 * time.Second
+	// After this long without an answer a login is sent once more, over a new connection: that one may have died, and waiting
+	// for it all of loginTimeout would be too long. It is longer than dialTimeout, so that a dead member is passed over first.
+	loginSilence = 2500 * time.Millisecond
 	// A refused login is tried again soon enough to be back within 5 s of being mended, and no faster than that.
 	loginRetry = 3 * time.Second
 	// One that nobody answered is tried again this soon.
@@ -191,7 +194,17 @@ func (a *authenticator) login(ctx context.Context, now time.Time) error {
 
 func (a *authenticator) fetch(ctx context.Context) (string, time.Duration, error) {
 	form := url.Values{"username": {a.c.cfg.Username}, "password": {a.c.cfg.Password.Reveal()}}
-	body, err := a.c.http.do(ctx, request{method: http.MethodPost, path: a.loginPath, form: form})
+	if a.lastErr != nil {
+		a.c.http.anew() // what made the last one fail may have left dead connections
+	}
+	body, err := a.c.http.do(ctx, request{method: http.MethodPost, path: a.loginPath, form: form, silence: loginSilence})
+	if errors.Is(err, errSilent) {
+		a.c.http.anew()
+		again, cancel := context.WithTimeout(context.WithoutCancel(ctx), loginTimeout) // a slow server needs all of it
+		defer cancel()
+		defer context.AfterFunc(a.c.ctx, cancel)()
+		body, err = a.c.http.do(again, request{method: http.MethodPost, path: a.loginPath, form: form})
+	}
 	var status *statusError
 	if errors.As(err, &status) && (status.status == http.StatusNotFound || status.status == http.StatusGone) {
 		a.loginPath = map[string]string{loginV3: loginV1, loginV1: loginV3}[a.loginPath]
