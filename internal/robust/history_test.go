@@ -11,7 +11,7 @@ const (
 	registryHolds = 2500 * time.Millisecond // an in-place edit of a registry entry amid others: 1.5 s at the latest, and then the above
 	outageHolds   = 5 * time.Second         // after Nacos answers again
 	storedAfter   = time.Second             // what was known for so long is on disk
-	refusalHolds  = 15 * time.Second        // the same after logins or lists were refused, where other faults came on top
+	refusalHolds  = 5 * time.Second         // the same after logins or lists were refused
 	diskBack      = 31 * time.Second        // after there is room again, what was not written is
 	readyWithin   = 2 * time.Second         // of a start with a store
 )
