@@ -264,6 +264,13 @@ type collected struct {
 	foreseen []nacos.Key // watched already for the manifests among them
 }
 
+// grants reports whether access documents are among them.
+func (c *collected) grants() bool {
+	return slices.ContainsFunc(c.read, func(r readChange) bool {
+		return r.Key.Group == registry.GroupGrants || r.Key.Group == registry.GroupConsumers
+	})
+}
+
 // applyCollected queues them. They are newer than whatever else is known of their documents.
 func (c *Catalog) applyCollected(more collected) {
 	keys := make(map[nacos.Key]bool, len(more.read))

@@ -54,9 +54,9 @@ func (b *build) inPlace(at place, next *Variant, old *Service) (v *Variant, behi
 		b.abandon(at)
 		return next, ""
 	case u == nil || u.next.root() != next.root():
-		// What the one before it has taken away stays away. Of what was collected nothing is missing, and what a store kept was
-		// decided before: it is taken away at once.
-		slow := u != nil && u.slow || len(b.w.collected.read) > 0 || b.loading
+		// What the one before it has taken away stays away. What was collected with access documents, which may grant what is
+		// taken away, and what a store kept, which was decided before, is taken away at once.
+		slow := u != nil && u.slow || b.w.collected.grants() || b.loading
 		b.abandon(at)
 		u = &upgrade{next: next, begun: b.now, slow: slow}
 		w.upgrades[at] = u

@@ -554,6 +554,36 @@ func TestAllowToolsThatAStuckEditNarrowsHolds(t *testing.T) {
 	})
 }
 
+// TestACollectedEditIsNotOffBeforeItsTime: tools that a collected edit takes away go on for as long as those of any other edit,
+// unless access documents that may grant them came with it. Seen red with every collected edit taken for slow: a version whose
+// tools have other names showed none until it was compiled.
+func TestACollectedEditIsNotOffBeforeItsTime(t *testing.T) {
+	for _, with := range [][]nacos.Change{nil, {change("proxy-grants", "p.yaml", "consumers: [{group: a}]\n")}} {
+		in(t, 8, func(t *testing.T, w *world, s *workshop) {
+			defer s.release()
+			passed := func(more string) nacos.Change {
+				return change("proxy-services", "p.yaml", "server:\n  name: p\n  type: mcp-proxy\n  mcpServerURL: http://127.0.0.1:1/"+more)
+			}
+			w.put(passed("mcp\nallowTools: [a]\n"))
+			if _, err := w.Compiled(w.Index().Service("p").Latest); err != nil {
+				t.Fatal(err)
+			}
+			feed := w.Feed()
+			feed.Progress(nacos.CatchingUp)
+			feed.Apply(append(with, passed("stuck\nallowTools: [b]\n")))
+			feed.Progress(nacos.Current)
+			time.Sleep(slowAfter / 2)
+			if off := w.Index().Service("p").Latest.Off([]byte("a")); off != (with != nil) {
+				t.Errorf("soon after it, with %v: off %t", with, off)
+			}
+			time.Sleep(slowAfter)
+			if !w.Index().Service("p").Latest.Off([]byte("a")) {
+				t.Error("not off in the end")
+			}
+		})
+	}
+}
+
 // TestAnUpgradeWaitsForInstances: of its backend, as long as the version before has some, and not for ever. What newer
 // documents take away is taken away meanwhile. Seen red without lacksInstances, without its bound, and with a version before
 // that has no instances either waited for,
