@@ -7,7 +7,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,15 +18,14 @@ import (
 	"time"
 
 	"golang.org/x/mod/semver"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/scripts/internal/gotool"
 )
 
 const (
 	keptFile = "scripts/advisories/kept.txt"
 	database = "https://vuln.go.dev" // what govulncheck asks
 )
-
-// systems are those whose files lint compiles: an advisory may concern a package that only one of them imports.
-var systems = []string{"linux", "darwin", "windows"}
 
 func main() {
 	err := run(os.Args[1:])
@@ -110,11 +108,11 @@ func requirements() (needs, error) {
 		}
 		Tool []struct{ Path string }
 	}
-	text, err := goCommand("", "mod", "edit", "-json")
+	text, err := gotool.Run("", "mod", "edit", "-json")
 	if err != nil {
 		return out, err
 	}
-	if err := json.Unmarshal(text, &mod); err != nil {
+	if err := json.Unmarshal([]byte(text), &mod); err != nil {
 		return out, fmt.Errorf("read go.mod: %w", err)
 	}
 	out.floor = "v" + mod.Go
@@ -125,11 +123,11 @@ func requirements() (needs, error) {
 		// What replaces a module is not what advisories speak of.
 		return out, fmt.Errorf("go.mod replaces %s: its advisories cannot be told", r.Old.Path)
 	}
-	text, err = goCommand("", "env", "GOVERSION")
+	text, err = gotool.Run("", "env", "GOVERSION")
 	if err != nil {
 		return out, err
 	}
-	version, err := goVersion(strings.TrimSpace(string(text)))
+	version, err := goVersion(strings.TrimSpace(text))
 	if err != nil {
 		return out, err
 	}
@@ -138,29 +136,15 @@ func requirements() (needs, error) {
 	for _, t := range mod.Tool {
 		patterns = append(patterns, t.Path)
 	}
-	for _, system := range systems {
-		text, err := goCommand(system, patterns...)
+	for _, system := range gotool.Systems {
+		text, err := gotool.Run(system, patterns...)
 		if err != nil {
 			return out, err
 		}
-		for p := range strings.Lines(string(text)) {
+		for p := range strings.Lines(text) {
 			p, _, _ = strings.Cut(strings.TrimSpace(p), " ") // "p [p.test]" is p compiled for its test
 			out.imported[p] = true
 		}
-	}
-	return out, nil
-}
-
-func goCommand(system string, args ...string) ([]byte, error) {
-	c := exec.Command("go", args...)
-	if system != "" {
-		c.Env = append(os.Environ(), "GOOS="+system, "CGO_ENABLED=0")
-	}
-	var stderr bytes.Buffer
-	c.Stderr = &stderr
-	out, err := c.Output()
-	if err != nil {
-		return nil, fmt.Errorf("go %s: %w: %s", args[0], err, bytes.TrimSpace(stderr.Bytes()))
 	}
 	return out, nil
 }

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -23,6 +22,8 @@ import (
 
 	classifier "github.com/google/licenseclassifier/v2"
 	"github.com/google/licenseclassifier/v2/assets"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/scripts/internal/gotool"
 )
 
 const (
@@ -42,9 +43,6 @@ var allowed = map[string]bool{
 var readByUs = map[string]string{
 	"fac6fe1191752339f11c27c8a16f57e95b33427a45d65f772dea1393816d7171": "MIT-0", // github.com/segmentio/asm
 }
-
-// systems are those that the program is built for. Some modules are linked on one of them only.
-var systems = []string{"linux", "darwin", "windows"}
 
 // pkg is a package that is linked.
 type pkg struct{ dir, module, root string }
@@ -95,13 +93,13 @@ func run(args []string) error {
 
 // linked returns the packages of the program on all systems, those of the standard library included.
 func linked() ([]pkg, error) {
-	root, err := goCommand("", "env", "GOROOT")
+	root, err := gotool.Run("", "env", "GOROOT")
 	if err != nil {
 		return nil, err
 	}
 	seen := map[pkg]bool{}
-	for _, system := range systems {
-		out, err := goCommand(system, "list", "-deps", "-tags", tags, "-f",
+	for _, system := range gotool.Systems {
+		out, err := gotool.Run(system, "list", "-deps", "-tags", tags, "-f",
 			"{{.Dir}}\t{{if .Standard}}"+goItself+"\t"+strings.TrimSpace(root)+"{{else if not .Module.Main}}{{.Module.Path}}\t{{.Module.Dir}}{{end}}", program)
 		if err != nil {
 			return nil, err
@@ -116,20 +114,6 @@ func linked() ([]pkg, error) {
 		return nil, errors.New("go list names no package")
 	}
 	return slices.Collect(maps.Keys(seen)), nil
-}
-
-func goCommand(system string, args ...string) (string, error) {
-	c := exec.Command("go", args...)
-	if system != "" {
-		c.Env = append(os.Environ(), "GOOS="+system, "CGO_ENABLED=0")
-	}
-	var stderr bytes.Buffer
-	c.Stderr = &stderr
-	out, err := c.Output()
-	if err != nil {
-		return "", fmt.Errorf("go %s: %w: %s", args[0], err, bytes.TrimSpace(stderr.Bytes()))
-	}
-	return string(out), nil
 }
 
 var (
