@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/access"
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/bubble"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/catalog"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/convert"
 	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/registry"
@@ -214,7 +215,7 @@ func TestAllocationsOfCalls(t *testing.T) {
 		if c.want != "" && (x.status != http.StatusOK || string(x.answer) != c.want) {
 			t.Fatalf("%s: answered %d %s", c.name, x.status, x.answer)
 		}
-		if raceDetector {
+		if bubble.Race {
 			continue
 		}
 		if n := testing.AllocsPerRun(500, x.serve); n > c.allocs {
@@ -244,7 +245,7 @@ func TestDecisionsAndScansDoNotAllocate(t *testing.T) {
 	}
 	for name, f := range map[string]func(){"decision": decide, "scan": scan} {
 		f()
-		if n := testing.AllocsPerRun(500, f); n != 0 && !raceDetector {
+		if n := testing.AllocsPerRun(500, f); n != 0 && !bubble.Race {
 			t.Errorf("%s: %v allocations, want none", name, n)
 		}
 	}

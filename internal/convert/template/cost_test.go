@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/Masterminds/sprig/v3"
+
+	"github.com/nacos-mcp-proxy/nacos-mcp-proxy/internal/bubble"
 )
 
 // A function that nobody has thought about cannot be called, and one that is gone from the code is not on the list.
@@ -142,7 +144,7 @@ func callWithin(t *testing.T, what string, f *function, v Value, args int, b Bud
 	}
 	took := time.Since(start)
 	runtime.ReadMemStats(&after)
-	if made := after.TotalAlloc - before.TotalAlloc; made > most && !raceEnabled {
+	if made := after.TotalAlloc - before.TotalAlloc; made > most && !bubble.Race {
 		t.Errorf("%s made %d KiB within %d steps", what, made>>10, b.Steps)
 	}
 	if took > 5*time.Second { // by itself less than 0.1 s
@@ -218,7 +220,7 @@ func TestA33_GJSONPathsAreCounted(t *testing.T) {
 		if !errors.Is(err, ErrBudget) && (path != quick || err != nil) {
 			t.Errorf("%.60s…: %v, with %d steps left", path, err, e.steps)
 		}
-		if made := after.TotalAlloc - before.TotalAlloc; made > 32<<20 && !raceEnabled {
+		if made := after.TotalAlloc - before.TotalAlloc; made > 32<<20 && !bubble.Race {
 			t.Errorf("%.60s…: made %d KiB", path, made>>10)
 		}
 	}
